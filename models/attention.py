@@ -1,0 +1,85 @@
+"""Attention over a memory: registered with transformers by name, no model patched.
+
+The language model is called with all position ids zero, so queries and keys arrive un-rotated; this function rotates
+them to the positions of the reading in hand and attends over what is remembered, what was read before, and the new rows
+(proof: chunked, evicted and re-indexed streams equal one masked forward pass, `tests/models/test_exact.py`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from kernels import ops
+
+if TYPE_CHECKING:
+    from models.kv.render import Rendered
+
+NAME = "longwatch_stream"
+
+
+class Tail:
+    """Rows read privately, in order: rotated keys, values and, where a block is to be made of them, raw keys."""
+
+    def __init__(self, shape: tuple[int, int, int], capacity: int, like: Tensor, keep_raw: bool = False) -> None:
+        """Shape is (layers, kv heads, head dim); `like` gives dtype and device."""
+        layers, heads, dim = shape
+        self.keys = like.new_empty(layers, heads, capacity, dim)
+        self.values = torch.empty_like(self.keys)
+        self.raw = torch.empty_like(self.keys) if keep_raw else None
+        self.capacity = capacity
+        self.length = 0
+
+    def bytes(self) -> int:
+        """Memory held, whether filled or not."""
+        return (2 + (self.raw is not None)) * self.keys.numel() * self.keys.element_size()
+
+
+class Reading:
+    """One forward pass: what it may look at, where its rows stand, and what is noted on the way."""
+
+    def __init__(self, shared: Rendered | None, tail: Tail, cos: Tensor, sin: Tensor) -> None:
+        """`cos` and `sin` (n, d) float32 for the n new rows."""
+        self.shared = shared
+        self.tail = tail
+        self.cos = cos
+        self.sin = sin
+        self.watch = 0  # last rows whose attention is noted
+        self.mass: Tensor | None = None  # (keys in shared + tail after this pass,) mean over layers
+        self.query_layer = -1  # layer whose raw queries are noted
+        self.raw_query: Tensor | None = None  # (heads, n, d)
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """One layer: raw query (heads, n, d), raw key and value (kv heads, n, d) -> (n, heads, d)."""
+        tail, n = self.tail, query.shape[1]
+        layers = tail.keys.shape[0]
+        here = slice(tail.length, tail.length + n)
+        tail.keys[layer, :, here] = ops.rotate(key, self.cos, self.sin)
+        tail.values[layer, :, here] = value
+        if tail.raw is not None:
+            tail.raw[layer, :, here] = key
+        if layer == self.query_layer:
+            self.raw_query = query
+        parts = [(tail.keys[layer, :, : here.stop], tail.values[layer, :, : here.stop])]
+        if self.shared is not None and self.shared.tokens:
+            parts.insert(0, self.shared.layer(layer))
+        out, mass = ops.attend(ops.rotate(query, self.cos, self.sin), parts, scale, min(self.watch, n))
+        if mass is not None:
+            self.mass = mass / layers if self.mass is None else self.mass + mass / layers
+        return out
+
+
+def _stream_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """The function transformers calls: (1, heads, n, d) in, (1, n, heads, d) out."""
+    reading: Reading = kwargs["reading"]
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    out = reading.attend(layer, query[0], key[0], value[0], kwargs["scaling"])
+    return out.unsqueeze(0), None
+
+
+AttentionInterface.register(NAME, _stream_attention)

@@ -1,0 +1,102 @@
+"""What an answer rests on: attention on remembered rows, carried back to times and grid cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stream.flow import Sighting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+MOST_SIGHTINGS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A run of keys that stands for something seen."""
+
+    at: int  # index of its first row among all keys in reach
+    span_s: tuple[float, float]  # media time
+    cells: Tensor  # (F, rows*columns) share of a row's mass per grid cell
+    grid: tuple[int, int]
+    frames: int
+    block: int | None  # ledger id; None: not in the ledger yet
+    recalled: Literal["", "warm", "cold"] = ""
+    instant: bool = False  # the frames of the instant window make one sighting together
+
+    @property
+    def rows(self) -> int:
+        """How many keys."""
+        return int(self.cells.shape[0])
+
+
+class Attention:
+    """Mean attention per key over the question's words and each word said."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._steps = 0
+
+    def note(self, mass: Tensor | None) -> None:
+        """Shares (keys in reach,) of one step; later steps reach more keys."""
+        if mass is None:
+            return
+        if self._sum is not None:
+            mass = mass.clone()
+            mass[: len(self._sum)] += self._sum
+        self._sum = mass
+        self._steps += 1
+
+    def on(self, stretch: Stretch) -> Tensor | None:
+        """Shares (F,) of a stretch's rows; None before anything was noted."""
+        if self._sum is None:
+            return None
+        return (self._sum[stretch.at : stretch.at + stretch.rows] / self._steps).float().cpu()
+
+
+def sightings(attention: Attention, stretches: Sequence[Stretch]) -> tuple[Sighting, ...]:
+    """The stretches attended to most, heaviest first, at most 8; weights are shares of attention on all seen."""
+    found: list[tuple[float, Tensor, Stretch]] = []
+    for stretch in stretches:
+        share = attention.on(stretch)
+        if share is not None and float(share.sum()) > 0:
+            found.append((float(share.sum()), share @ stretch.cells.float().cpu(), stretch))
+    found = _join_instant(found)
+    total = sum(weight for weight, _, _ in found)
+    found.sort(key=lambda f: (-f[0], f[2].span_s))
+    return tuple(_sighting(weight / total, cells, stretch) for weight, cells, stretch in found[:MOST_SIGHTINGS])
+
+
+def shares(attention: Attention, stretches: Sequence[Stretch]) -> dict[int, float]:
+    """Share of all attention on what was seen, by ledger id."""
+    weights = [(s.block, attention.on(s)) for s in stretches]
+    total = sum(float(w.sum()) for _, w in weights if w is not None)
+    return {block: float(w.sum()) / total for block, w in weights if w is not None and block is not None and total > 0}
+
+
+def _join_instant(found: list[tuple[float, Tensor, Stretch]]) -> list[tuple[float, Tensor, Stretch]]:
+    frames = [f for f in found if f[2].instant]
+    if not frames:
+        return found
+    first, last = frames[0][2], frames[-1][2]
+    whole = Stretch(
+        first.at, (first.span_s[0], last.span_s[1]), first.cells, first.grid, len(frames), None, instant=True
+    )
+    cells = sum((c for _, c, _ in frames[1:]), start=frames[0][1])
+    return [f for f in found if not f[2].instant] + [(sum(w for w, _, _ in frames), cells, whole)]
+
+
+def _sighting(weight: float, cells: Tensor, stretch: Stretch) -> Sighting:
+    rows, columns = stretch.grid
+    spread = (cells / cells.sum().clamp_min(1e-12)).view(rows, columns)
+    return Sighting(
+        span_s=stretch.span_s,
+        weight_fraction=weight,
+        cells=tuple(tuple(float(c) for c in row) for row in spread),
+        block=stretch.block,
+        recalled=stretch.recalled,
+    )

@@ -1,0 +1,1 @@
+"""The bounded KV memory: blocks, their rendering, tiers, pruning, recall, budget and snapshot."""

@@ -1,0 +1,233 @@
+"""One byte budget per camera, turned into parts at start; what cannot hold is refused with the smallest that would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from models.kv import ledger, positions, prune
+from models.perception import PerceptionConfig
+
+QUESTION_TOKENS = 1024  # a longer question is refused
+ANSWER_TOKENS = 512  # the most an answer may have, whatever is asked for
+_USUAL_TOKENS = 192  # question and answer, when eight are asked at once
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+class TooSmall(ValueError):
+    """A budget that cannot hold what is asked of it; `least`: the bytes that can."""
+
+    def __init__(self, config: MemoryConfig, least: int) -> None:
+        super().__init__(refusal(config, parse_bytes(config.budget), least))
+        self.config = config
+        self.least = least
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes in `256MiB`, `1.5 GB` or `4096`. Raises ValueError with a sentence."""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)\s*", str(text))
+    if not found or found[2].lower() not in _UNITS:
+        raise ValueError(f"{str(text)[:40]!r} is no size in bytes; write it like 256MiB or 1.5GiB.")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
+
+
+def bytes_text(count: float) -> str:
+    """`256 MiB`."""
+    return f"{count / (1 << 20):.0f} MiB" if count >= 10 << 20 else f"{count / (1 << 10):.0f} KiB"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryConfig:
+    """The `memory` section of a configuration; None means: as the checkpoint recommends."""
+
+    budget: str | int = "256MiB"  # per camera, everything included
+    hot_blocks: int | None = None
+    length: Literal["fixed", "adaptive"] | None = None
+    fused_tokens: int | None = None
+    fused_min: int = 4
+    fused_max: int = 64
+    distortion_target: float = 0.05
+    segment_s: float | None = None
+    base_codes: int = 512
+    map_frames: int = 256
+    instant_frames: int | None = None
+    warm_fraction: float = 0.30
+    cold_fraction: float = 0.15
+    policy: prune.Policy = "score+strata"
+    positions: positions.Policy | None = None
+    recall: bool = True
+    recall_blocks: int = 8
+    max_forks: int = 8
+    timezone: str = "UTC"
+    stamps: bool | None = None  # clock stamps in front of blocks; off reproduces a checkpoint's plain video prompt
+    seed: int = 0  # of the `random` policy
+
+    def __post_init__(self) -> None:
+        """Raises ValueError with a sentence for settings that cannot work."""
+        if self.hot_blocks is not None and self.hot_blocks < 0:
+            raise ValueError(f"memory.hot_blocks must be 0 (no memory) or more, not {self.hot_blocks}.")
+        if not (0 <= self.warm_fraction <= 1 and 0 <= self.cold_fraction <= 1):
+            raise ValueError("memory.warm_fraction and cold_fraction are shares of the budget, each between 0 and 1.")
+        if self.warm_fraction + self.cold_fraction > 0.95:
+            raise ValueError(
+                "memory.warm_fraction and cold_fraction leave no room for anything else; keep their sum below 0.95."
+            )
+        if self.policy not in get_args(prune.Policy):
+            raise ValueError(f"memory.policy must be one of {', '.join(get_args(prune.Policy))}, not {self.policy!r}.")
+        if self.positions is not None and self.positions not in get_args(positions.Policy):
+            raise ValueError(f"memory.positions must be one of {', '.join(get_args(positions.Policy))}.")
+        if not 0 <= self.recall_blocks <= 64 or not 1 <= self.max_forks <= 64:
+            raise ValueError("memory.recall_blocks must be 0 to 64 and memory.max_forks 1 to 64.")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f"memory.timezone {self.timezone!r} is not a known time zone; write it like Europe/Berlin."
+            ) from None
+        parse_bytes(self.budget)
+        self.perception()
+
+    def with_recommended(self, card: Mapping[str, Any]) -> MemoryConfig:
+        """Fill what was left open (None) from a checkpoint's card, then from the defaults."""
+        usual: dict[str, Any] = {
+            "hot_blocks": 64,
+            "length": "fixed",
+            "fused_tokens": 32,
+            "segment_s": 8.0,
+            "instant_frames": 4,
+            "positions": "lazy_rebase",
+            "stamps": True,
+        }
+        open_names = [f.name for f in fields(self) if getattr(self, f.name) is None]
+        return replace(self, **{name: card.get(name, usual[name]) for name in open_names})
+
+    def perception(self) -> PerceptionConfig:
+        """The settings of clustering and segments."""
+        given = {
+            "length": self.length,
+            "fused_tokens": self.fused_tokens,
+            "segment_s": self.segment_s,
+            "instant_frames": self.instant_frames,
+        }
+        return PerceptionConfig(
+            base_codes=self.base_codes,
+            map_frames=self.map_frames,
+            fused_min=self.fused_min,
+            fused_max=self.fused_max,
+            distortion_target=self.distortion_target,
+            **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What does not depend on the settings: the model's shape and the camera's grid."""
+
+    token: int  # bytes of keys and values of one token
+    dim: int  # width of the language model
+    key: int  # numbers in one layer's key of one token, all heads
+    number: int  # bytes per number
+    cells: int  # of the picture's grid
+    sinks: int  # tokens of the pinned prefix
+    stamp: int  # tokens of a time stamp, at most
+    perception: int  # bytes of token base, dynamics map, open segment and instant window
+
+    def block(self, rows: int, tokens: int) -> int:
+        """Bytes of one block: keys, values, and what it means."""
+        mean_key = self.token // self.number // 2 * 4
+        return tokens * self.token + rows * (self.dim * self.number + 4 + self.cells * 4) + mean_key
+
+    def cold(self, rows: int) -> int:
+        """Bytes of the same block in COLD."""
+        return rows * (self.dim * self.number + 4 + self.cells * 2 + self.key * self.number) + self.dim * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The budget in parts, bytes. What the fixed parts leave over goes to forks."""
+
+    budget: int
+    hot: int  # raw keys, values and meaning of HOT blocks, the sinks, and one block in the making
+    rendered: int  # two slabs: the one in use and the one that replaces it
+    ledger: int
+    warm: int
+    cold: int
+    forks: int  # all questions in progress together
+    most_warm: int  # blocks, however small they are
+    most_cold: int
+    slab_tokens: int
+    block_tokens: int
+    hot_blocks: int
+    warm_blocks: int  # of full size
+    cold_blocks: int
+    segment_s: float
+
+    def sentence(self) -> str:
+        """What the budget buys, for start-up."""
+        hot, warm = (count * self.segment_s / 60 for count in (self.hot_blocks, self.warm_blocks))
+        return (
+            f"{bytes_text(self.budget)} per camera: at {self.segment_s:g} s a block about {hot:.0f} min at hand, "
+            f"{warm:.0f} min exact in reserve, and {self.cold_blocks} blocks thinned by age for all time before."
+        )
+
+
+def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
+    """Divide the budget. Raises `TooSmall` naming the smallest that would hold. `config` has nothing left open."""
+    budget, hot_blocks = parse_bytes(config.budget), config.hot_blocks or 0
+    rows = (config.fused_tokens if config.length == "fixed" else config.fused_max) or 0
+    tokens = rows + (sizes.stamp if config.stamps else 0)
+    block, cold, slab_tokens = sizes.block(rows, tokens), sizes.cold(rows), sizes.sinks + hot_blocks * tokens
+    hot = sizes.sinks * sizes.token + hot_blocks * block + block // 2  # a new block holds rotated keys for a moment
+    rendered = 2 * slab_tokens * sizes.token
+    needed = hot + rendered + sizes.perception + _forks(config, sizes, tokens, slab_tokens)
+    fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)
+    warm_bytes, cold_bytes = int(budget * config.warm_fraction), int(budget * config.cold_fraction)
+    most_warm, most_cold = int(warm_bytes / block / fewest), int(cold_bytes / cold / fewest)
+    written = ledger.ENTRY_BYTES * (hot_blocks + 2 + most_warm + most_cold + ledger.RECENT)
+    if needed + written + warm_bytes + cold_bytes > budget:
+        raise TooSmall(config, _least(config, needed, block * fewest, cold * fewest))
+    return Plan(
+        budget=budget,
+        hot=hot,
+        rendered=rendered,
+        ledger=written,
+        warm=warm_bytes,
+        cold=cold_bytes,
+        forks=budget - hot - rendered - sizes.perception - written - warm_bytes - cold_bytes,
+        most_warm=most_warm,
+        most_cold=most_cold,
+        slab_tokens=slab_tokens,
+        block_tokens=tokens,
+        hot_blocks=hot_blocks,
+        warm_blocks=warm_bytes // block,
+        cold_blocks=cold_bytes // cold,
+        segment_s=float(config.segment_s or 0),
+    )
+
+
+def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) -> int:
+    """Bytes that must be there for questions: one of the largest kind, the others of the usual kind."""
+    shown = (config.instant_frames or 0) * sizes.cells + tokens + sizes.stamp + 1
+    private = slab_tokens + config.recall_blocks * tokens if config.recall else 0
+    worst = shown + QUESTION_TOKENS + ANSWER_TOKENS + private
+    return (worst + (config.max_forks - 1) * (shown + _USUAL_TOKENS)) * sizes.token
+
+
+def _least(config: MemoryConfig, needed: int, block: float, cold: float) -> int:
+    """The smallest budget, bytes, that holds the fixed parts and the shares with their ledger."""
+    warm_share = config.warm_fraction * (1 + ledger.ENTRY_BYTES / block)
+    cold_share = config.cold_fraction * (1 + ledger.ENTRY_BYTES / cold)
+    entries = ledger.ENTRY_BYTES * ((config.hot_blocks or 0) + 2 + ledger.RECENT)
+    return int((needed + entries) / max(0.01, 1 - warm_share - cold_share)) + 1
+
+
+def refusal(config: MemoryConfig, given: int, least: int) -> str:
+    """Why a budget of `given` bytes is refused, with the least one in whole MiB."""
+    return (
+        f"memory.budget of {bytes_text(given)} per camera is too small: {config.hot_blocks} blocks at "
+        f"hand, the instant window and {config.max_forks} questions at once need {-(-least // (1 << 20))} MiB. Raise "
+        "memory.budget to that, or lower memory.hot_blocks, instant_frames, max_forks, warm_fraction or cold_fraction."
+    )

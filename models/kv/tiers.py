@@ -1,0 +1,87 @@
+"""HOT, WARM and COLD: where each block is, and how it moves down. Every move is in the ledger, with its reason."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.kv.cold import Cold, closest_pair, freeze, merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from models.kv.block import Block
+    from models.kv.budget import Plan
+    from models.kv.ledger import Ledger
+
+_HOST = torch.device("cpu")
+
+
+class Tiers:
+    """Blocks by id. HOT is bounded by whoever prunes it; WARM and COLD bound themselves."""
+
+    def __init__(
+        self, plan: Plan, ledger: Ledger, sketch_layer: int, stamp: Callable[[tuple[float, float]], str]
+    ) -> None:
+        """`stamp` writes the time stamp of a span of media time."""
+        self.plan = plan
+        self.ledger = ledger
+        self.sketch_layer = sketch_layer
+        self.stamp = stamp
+        self.hot: dict[int, Block] = {}  # oldest first
+        self.warm: dict[int, Block] = {}  # in order of arrival: a ring
+        self.cold: dict[int, Cold] = {}  # oldest first
+
+    def demote(self, block_id: int, score: float, reason: str, now_s: float) -> None:
+        """A block leaves HOT, intact where WARM has room for it at all."""
+        block = self.hot.pop(block_id)
+        self.ledger.entries[block_id].score = score
+        if block.size <= self.plan.warm:
+            self.warm[block_id] = block.to(_HOST)
+            self.ledger.move(block_id, "warm", block.tokens, reason)
+        else:
+            self._freeze(block, reason)
+        self.fit(now_s)
+
+    def fit(self, now_s: float) -> None:
+        """Bring WARM and COLD back within their bytes."""
+        while self.warm_bytes() > self.plan.warm or len(self.warm) > self.plan.most_warm:
+            oldest = next(iter(self.warm))
+            self._freeze(self.warm.pop(oldest), "oldest in reserve; kept as fused rows")
+        while self.cold_bytes() > self.plan.cold or len(self.cold) > self.plan.most_cold:
+            self._thin(now_s)
+
+    def warm_bytes(self) -> int:
+        """Host bytes of exact blocks."""
+        return sum(block.size for block in self.warm.values())
+
+    def cold_bytes(self) -> int:
+        """Host bytes of fused rows."""
+        return sum(block.size for block in self.cold.values())
+
+    def hot_bytes(self) -> int:
+        """Device bytes of raw keys, values and meaning."""
+        return sum(block.size for block in self.hot.values())
+
+    def _freeze(self, block: Block, reason: str) -> None:
+        frozen = freeze(block, self.sketch_layer)
+        if frozen.size > self.plan.cold:
+            self.ledger.drop(block.id, "there is no room to keep it: memory.cold_fraction is too small for one block")
+            return
+        self.cold[block.id] = frozen
+        self.cold = dict(sorted(self.cold.items()))
+        self.ledger.move(block.id, "cold", len(frozen.mass), reason)
+
+    def _thin(self, now_s: float) -> None:
+        blocks = list(self.cold.values())
+        first = closest_pair(blocks, self.ledger.entries, now_s)
+        kept, gone = blocks[first], blocks[first + 1]
+        entries = self.ledger.entries
+        span = (
+            min(entries[kept.id].from_s, entries[gone.id].from_s),
+            max(entries[kept.id].until_s, entries[gone.id].until_s),
+        )
+        self.cold[kept.id] = merge(kept, gone, self.stamp(span))
+        del self.cold[gone.id]
+        self.ledger.merge(kept.id, gone.id, len(self.cold[kept.id].mass))

@@ -1,0 +1,268 @@
+"""One camera's way from tokens to rows: token base, dynamics map, the open segment, the instant window."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch.nn.functional import cosine_similarity, normalize
+
+from kernels import ops
+from models import segment
+from models.dynamics_map import DynamicsMap
+from models.rows import MOTION_FEATURES, Rows
+from models.token_base import TokenBase
+from stream.flow import Tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PerceptionConfig:
+    """Sizes and thresholds of online clustering; numbers from `docs/decisions/0010-perception-defaults.md`."""
+
+    base_codes: int = 512
+    spawn_below: float = 0.85  # a token whose best cosine is lower opens a code
+    forgetting: float = 0.05  # per frame that hits a code
+    map_frames: int = 256
+    segment_s: float = 8.0
+    segment_frames: int = 64  # the most frames in a segment, whatever its length in seconds
+    change_budget_fraction: float = 4.0  # a segment closes early once this many pictures' worth of cells have changed
+    cut_fraction: float = 0.7  # share of cells that change at once on a cut
+    length: Literal["fixed", "adaptive"] = "fixed"
+    fused_tokens: int = 32
+    fused_min: int = 4
+    fused_max: int = 64
+    distortion_target: float = 0.05
+    instant_frames: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises ValueError with a sentence for sizes that cannot work."""
+        if not 2 <= self.base_codes <= 32767:
+            raise ValueError(f"memory.base_codes must be between 2 and 32767, not {self.base_codes}.")
+        if not 1 <= self.segment_frames <= self.map_frames:
+            raise ValueError(
+                f"memory.map_frames ({self.map_frames}) must hold a whole segment ({self.segment_frames} frames)."
+            )
+        if not 1 <= self.fused_min <= self.fused_max:
+            raise ValueError(
+                f"memory.fused_min ({self.fused_min}) must be 1 or more and at most fused_max ({self.fused_max})."
+            )
+        if self.fused_tokens < 1 or self.instant_frames < 1 or self.segment_s <= 0:
+            raise ValueError("memory.fused_tokens and instant_frames must be 1 or more and segment_s above 0.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """One frame of the open segment or the instant window."""
+
+    embeds: Tensor  # (N, D)
+    time_s: float
+
+
+class Perception:
+    """`see` a frame; now and then a segment closes and comes out as rows."""
+
+    def __init__(self, config: PerceptionConfig, dim: int, grid: tuple[int, int]) -> None:
+        self.config = config
+        self.dim = dim
+        self.grid = grid
+        self.base = TokenBase(config.base_codes, dim, config.spawn_below, config.forgetting)
+        self.map = DynamicsMap(config.map_frames, grid)
+        self.frames_seen = 0
+        self.patches_seen = 0.0
+        self._open: list[_Seen] = []  # at most segment_frames
+        self._instant: deque[_Seen] = deque(maxlen=config.instant_frames)
+        self._from_s = 0.0
+        self._until_s = 0.0
+        self._changed = 0.0  # pictures' worth of changed cells in the open segment
+        self._last_rows: Tensor | None = (
+            None  # (F, D) of the last closed segment: what "nothing new" is measured against
+        )
+
+    @property
+    def codes_alive(self) -> int:
+        """Codes in use."""
+        return int(self.base.alive.sum())
+
+    def see(self, tokens: Tokens) -> Rows | None:
+        """Take in one frame; returns the rows of the segment that this frame closed, if it did.
+
+        The frame itself opens the next segment: a segment never holds frames that came after its end.
+        """
+        if tokens.grid != self.grid or tokens.embeds.shape != (self.grid[0] * self.grid[1], self.dim):
+            raise ValueError(
+                f"Perception takes {self.grid} cells of width {self.dim}, not {tuple(tokens.embeds.shape)}."
+            )
+        time_s = tokens.span_s[1]
+        change = self._change(tokens.embeds)
+        closed = self.flush() if self._must_close(time_s, change) else None
+        self._changed += change
+        self._remember(tokens, time_s)
+        return closed
+
+    def hold(self, until_s: float) -> None:
+        """Nothing has changed until `until_s`; the open segment lasts that long."""
+        self._until_s = max(self._until_s, until_s)
+
+    def flush(self) -> Rows | None:
+        """Close the open segment now. Rows with no row at all mean: nothing new, extend the block before."""
+        rows = self.open_segment()
+        if rows is None:
+            return None
+        if self.config.length == "adaptive" and self._is_static(rows):
+            rows = _none(rows)
+        else:
+            self._last_rows = rows.embeds
+        self._open, self._changed = [], 0.0
+        return rows
+
+    def open_segment(self) -> Rows | None:
+        """The open segment as rows, provisional: it may still change."""
+        if not self._open:
+            return None
+        config = self.config
+        slots, errors, times = self.map.last(len(self._open))
+        cells = self.grid[0] * self.grid[1]
+        return segment.close(
+            torch.stack([seen.embeds for seen in self._open]),
+            slots.view(len(self._open), cells),
+            errors.view(len(self._open), cells),
+            times,
+            self.grid,
+            length=config.length,
+            rows=config.fused_tokens if config.length == "fixed" else config.fused_max,
+            fewest=config.fused_min,
+            distortion=config.distortion_target,
+            span_s=(self._from_s, max(self._until_s, self._from_s)),
+        )
+
+    def instant(self) -> list[Rows]:
+        """The last frames at full tokens, oldest first: one row per cell, with the motion of its code."""
+        return [
+            self._whole_frame(seen, back)
+            for back, seen in zip(range(len(self._instant), 0, -1), self._instant, strict=True)
+        ]
+
+    def bytes(self) -> dict[str, int]:
+        """Memory held, by part. The open segment and the instant window at their fullest."""
+        frame = self.grid[0] * self.grid[1] * self.dim * 4
+        return {
+            "base": self.base.bytes(),
+            "map": self.map.bytes(),
+            "open": frame * self.config.segment_frames,
+            "instant": frame * self.config.instant_frames,
+        }
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is needed to go on exactly."""
+        state = {f"base.{k}": v for k, v in self.base.state_dict().items()} | {
+            f"map.{k}": v for k, v in self.map.state_dict().items()
+        }
+        for name, seen in (("open", self._open), ("instant", list(self._instant))):
+            empty = torch.zeros(0, self.grid[0] * self.grid[1], self.dim)
+            state[f"{name}.embeds"] = torch.stack([s.embeds for s in seen]) if seen else empty
+            state[f"{name}.times_s"] = torch.tensor([s.time_s for s in seen], dtype=torch.float64)
+        numbers = [self.frames_seen, self.patches_seen, self._from_s, self._until_s, self._changed]
+        state["numbers"] = torch.tensor(numbers, dtype=torch.float64)
+        state["last_rows"] = self._last_rows if self._last_rows is not None else torch.zeros(0, self.dim)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Raises ValueError when the state is of other sizes."""
+        self.base.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("base.")})
+        self.map.load_state_dict({k[4:]: v for k, v in state.items() if k.startswith("map.")})
+        self._open = _seen(state["open.embeds"], state["open.times_s"])
+        self._instant = deque(_seen(state["instant.embeds"], state["instant.times_s"]), self.config.instant_frames)
+        frames, self.patches_seen, self._from_s, self._until_s, self._changed = (float(n) for n in state["numbers"])
+        self.frames_seen = int(frames)
+        self._last_rows = state["last_rows"].clone() if len(state["last_rows"]) else None
+
+    def _remember(self, tokens: Tokens, time_s: float) -> None:
+        assigned = self.base.assign(tokens.embeds, tokens.mass)
+        for gone, kept in assigned.merged:
+            self.map.relabel(gone, kept)
+        self.map.append(assigned.slots, assigned.errors, time_s)
+        if not self._open:
+            self._from_s = time_s
+        self._until_s = max(self._until_s, time_s)
+        seen = _Seen(tokens.embeds.float(), time_s)
+        self._open.append(seen)
+        self._instant.append(seen)
+        self.frames_seen += 1
+        self.patches_seen += float(tokens.mass.sum())
+
+    def _change(self, embeds: Tensor) -> float:
+        """Share of cells that no longer look like the frame before."""
+        if not self._instant:
+            return 0.0
+        alike = cosine_similarity(embeds.float(), self._instant[-1].embeds, dim=1)
+        return float((alike < self.config.spawn_below).float().mean())
+
+    def _must_close(self, time_s: float, change: float) -> bool:
+        if not self._open:
+            return False
+        config = self.config
+        return (
+            time_s - self._from_s >= config.segment_s
+            or len(self._open) >= config.segment_frames
+            or change >= config.cut_fraction
+            or self._changed + change > config.change_budget_fraction
+        )
+
+    def _is_static(self, rows: Rows) -> bool:
+        """Does the last closed segment already say all of this one, within the distortion target?"""
+        if self._last_rows is None:
+            return False
+        cosine = normalize(rows.embeds.float(), dim=1) @ normalize(self._last_rows.float(), dim=1).T
+        error = 1 - cosine.amax(1)
+        return float(error.max()) < self.config.distortion_target
+
+    def _whole_frame(self, seen: _Seen, back: int) -> Rows:
+        """One row per cell; position is the cell's own, motion that of its code over the frames up to this one."""
+        rows, columns = self.grid
+        cells = rows * columns
+        slots, errors, times = self.map.last(self.config.instant_frames + back - 1)
+        slots, errors, times = (t[: len(slots) - back + 1] for t in (slots, errors, times))
+        used, labels = slots.unique(return_inverse=True)
+        _, _, by_code = ops.motion_statistics(labels, errors, times, len(used))
+        here = torch.arange(cells).view(1, rows, columns)
+        _, share, own = ops.motion_statistics(here, errors[-1:], times[-1:], cells)
+        motion = own.clone()
+        for column in (1, 6, 7, 8, 9, 10, 11, 18, 19, 20, 21):  # presence, velocity, entry, exit, path: the code's
+            motion[:, column] = by_code[labels[-1].view(-1), column]
+        return Rows(
+            embeds=seen.embeds,
+            mass=torch.ones(cells),
+            motion=motion,
+            cells=share,
+            codes=slots[-1].view(-1),
+            grid=self.grid,
+            span_s=(seen.time_s, seen.time_s),
+            frames=1,
+            patches=float(cells),
+        )
+
+
+def _seen(embeds: Tensor, times_s: Tensor) -> list[_Seen]:
+    return [_Seen(e.clone(), float(t)) for e, t in zip(embeds, times_s, strict=True)]
+
+
+def _none(rows: Rows) -> Rows:
+    """The same stretch of time with no row."""
+    dim, cells = rows.embeds.shape[1], rows.cells.shape[1]
+    return Rows(
+        embeds=torch.zeros(0, dim),
+        mass=torch.zeros(0),
+        motion=torch.zeros(0, MOTION_FEATURES),
+        cells=torch.zeros(0, cells),
+        codes=torch.zeros(0, dtype=torch.int64),
+        grid=rows.grid,
+        span_s=rows.span_s,
+        frames=rows.frames,
+        patches=rows.patches,
+    )

@@ -1,0 +1,138 @@
+"""The token base: one codebook per camera, grown by online clustering, bounded for ever.
+
+Each frame every token goes to its nearest code (cosine to unit centroids); codes that were hit move by the
+mass-weighted mean with exponential forgetting; tokens unlike all codes open new ones while there is room; when there is
+none the closest pair of codes is merged. No restart, no random start, no second pass: the state after frame t depends
+on frames up to t only, and costs O(N K D) per frame and O(K D) to hold, whatever the length of the stream.
+
+Origin: the token base of Token Dynamics (arXiv 2503.16980), there k-means over the whole video; online here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import normalize
+
+from kernels import ops
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """Where the tokens of one frame went."""
+
+    slots: Tensor  # (N,) int64 code slot of each token
+    errors: Tensor  # (N,) float32: 1 - cosine to that code as it was when the token arrived (0 for a code it opened)
+    merged: tuple[tuple[int, int], ...]  # (gone, kept) slots, in order: holders of slots must relabel
+    opened: int  # codes opened by this frame
+
+
+class TokenBase:
+    """K code slots. A slot may be used again after its code was merged away; `ids` never repeat."""
+
+    def __init__(self, codes: int, dim: int, spawn_below: float, forgetting: float) -> None:
+        self.capacity = codes
+        self.spawn_below = spawn_below
+        self.forgetting = forgetting
+        self.sums = torch.zeros(codes, dim)  # (K, D) weighted sums of unit tokens
+        self.weights = torch.zeros(codes)  # (K,) 0: the slot is free
+        self.ids = torch.full((codes,), -1, dtype=torch.int64)  # (K,) persistent id, -1: free
+        self.next_id = 0
+        self.units = torch.zeros(codes, dim)  # (K, D) unit centroids, always those of `sums`
+        self.merges = 0
+
+    @property
+    def alive(self) -> Tensor:
+        """(K,) bool."""
+        return self.weights > 0
+
+    def assign(self, embeds: Tensor, mass: Tensor) -> Assignment:
+        """Take in one frame: (N, D) tokens with (N,) mass."""
+        units = normalize(embeds.float(), dim=1)
+        slots, cosine = ops.nearest_code(units, self.units, self.alive)
+        merged, opened = self._open_codes(units, slots, cosine)
+        self.sums, self.weights = ops.move_codes(self.sums, self.weights, units, mass, slots, self.forgetting)
+        touched = slots.unique()
+        self.units[touched] = normalize(self.sums[touched], dim=1)
+        return Assignment(slots, (1 - cosine).clamp_min(0), tuple(merged), opened)
+
+    def _open_codes(self, units: Tensor, slots: Tensor, cosine: Tensor) -> tuple[list[tuple[int, int]], int]:
+        """Open codes for tokens unlike all others, in raster order; `slots` and `cosine` are updated in place."""
+        merged: list[tuple[int, int]] = []
+        opened = 0
+        while True:
+            novel = (cosine < self.spawn_below).nonzero()[:, 0]
+            if not len(novel):
+                return merged, opened
+            first = int(novel[0])
+            slot = self._room(float(cosine[first]), slots, merged)
+            if slot is None:  # full, and all codes are further apart than this token is from its nearest
+                cosine[first] = max(float(cosine[first]), self.spawn_below)
+                continue
+            self._open(slot, units[first])
+            opened += 1
+            near = units @ units[first]
+            near[first] = 1.0
+            closer = near > cosine
+            slots[closer] = slot
+            cosine[closer] = near[closer]
+            cosine[first] = 1.0
+
+    def _open(self, slot: int, unit: Tensor) -> None:
+        self.ids[slot] = self.next_id
+        self.next_id += 1
+        self.units[slot] = unit
+        self.sums[slot] = 0.0
+        self.weights[slot] = torch.finfo(torch.float32).tiny  # alive; the frame's own mass comes with `move_codes`
+
+    def _room(self, best: float, slots: Tensor, merged: list[tuple[int, int]]) -> int | None:
+        """A free slot; merges the closest pair if none is left and that pair is closer than `best`."""
+        free = (self.weights <= 0).nonzero()
+        if len(free):
+            return int(free[0])
+        cosine = (self.units @ self.units.T).triu(1) + torch.ones_like(self.weights).diag().tril() * -2
+        cosine = cosine.masked_fill(torch.ones_like(cosine, dtype=torch.bool).tril(), -2.0)
+        pair = int(cosine.view(-1).argmax())
+        kept, gone = divmod(pair, self.capacity)
+        if float(cosine[kept, gone]) <= best:
+            return None
+        self._merge(gone, kept)
+        slots[slots == gone] = kept
+        merged.append((gone, kept))
+        return gone
+
+    def _merge(self, gone: int, kept: int) -> None:
+        self.sums[kept] += self.sums[gone]
+        self.weights[kept] += self.weights[gone]
+        self.units[kept] = normalize(self.sums[kept], dim=0)
+        self.sums[gone] = 0.0
+        self.units[gone] = 0.0
+        self.weights[gone] = 0.0
+        self.ids[gone] = -1
+        self.merges += 1
+
+    def bytes(self) -> int:
+        """Memory held, constant."""
+        return sum(t.numel() * t.element_size() for t in (self.sums, self.weights, self.ids, self.units))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that is needed to go on exactly."""
+        counters = torch.tensor([self.next_id, self.merges], dtype=torch.int64)
+        return {"sums": self.sums, "weights": self.weights, "ids": self.ids, "units": self.units, "counters": counters}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Raises ValueError when the state is of another shape."""
+        for name in ("sums", "weights", "ids", "units"):
+            mine = getattr(self, name)
+            if state[name].shape != mine.shape:
+                raise ValueError(
+                    f"The snapshot's token base has {tuple(state[name].shape)} codes, this one {tuple(mine.shape)}."
+                )
+            setattr(self, name, state[name].to(mine.dtype).clone())
+        self.next_id, self.merges = (int(n) for n in state["counters"])

@@ -1,0 +1,73 @@
+"""Between stage one and three: words begin where the tower already puts what they name.
+
+The tower's tokens carry kind and colour along fixed directions. The language model would have to find them out from
+answers alone; instead the word "red" starts as the direction that tells red cells from others, at the size of the other
+words, and the projector is scaled so that pictures and words enter the residual stream at one size. Both are
+starting points only: everything goes on being trained. Measured in docs/LOG.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import normalize
+
+from models.vision.torch_tower import see
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.checkpoint import Checkpoint
+    from models.training.lessons import Teacher
+
+WORD_NORM = 1.0
+PICTURE_NORM = 1.5
+RIDGE = 1e-2  # of the mean variance: directions of rare classes stay tame
+
+
+@torch.no_grad()
+def ground(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int = 1200, seed: int = 0) -> float:
+    """Scale the projector and start the words of kinds and colours; returns the factor that tokens shrank by."""
+    tokens, labels = _look(checkpoint, teacher, pictures, seed)
+    factor = PICTURE_NORM / float(tokens.norm(dim=1).mean())
+    last = checkpoint.model.model.multi_modal_projector.linear_2
+    last.weight.mul_(factor)
+    last.bias.mul_(factor)
+    words = checkpoint.model.model.language_model.embed_tokens.weight
+    words.copy_(normalize(torch.randn(words.shape, generator=torch.Generator().manual_seed(seed)), dim=1) * WORD_NORM)
+    for column, names in enumerate((teacher.kinds, teacher.colours)):
+        directions = _directions(tokens, labels[:, column], len(names))
+        _start(words, checkpoint.tokenizer.get_vocab(), names, directions)
+    return factor
+
+
+def _look(checkpoint: Checkpoint, teacher: Teacher, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """(n, D) tokens of cells whose label is clear, and their (n, 2) labels."""
+    pictures, labels = teacher.pictures(count, checkpoint.grid, seed + 77)
+    found = []
+    for at in range(0, count, 64):
+        pixels = torch.stack([checkpoint.picture.tensor(p) for p in pictures[at : at + 64]])
+        found.append(see(checkpoint.model, pixels.to(checkpoint.device)).cpu())
+    truth = torch.from_numpy(labels).long().view(-1, 2)
+    clear = truth[:, 0] >= 0
+    return torch.cat(found).flatten(0, 1)[clear], truth[clear]
+
+
+def _directions(tokens: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """(classes, D) unit vectors: ridge regression of each class against all other cells (linear discriminants)."""
+    centred = tokens - tokens.mean(0)
+    covariance = centred.T @ centred / len(centred)
+    covariance += RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance))
+    means = torch.stack([centred[labels == c + 1].mean(0) for c in range(classes)])
+    return normalize(torch.linalg.solve(covariance, means.T).T, dim=1)
+
+
+def _start(words: Tensor, vocabulary: Mapping[str, int], names: Sequence[str], directions: Tensor) -> None:
+    """Each name, with and without the space before it, and its plural."""
+    for name, direction in zip(names, directions, strict=True):
+        for form in (name, name + "s", name + "es", "people" if name == "person" else name):
+            for token in (form, "Ġ" + form):  # how byte-level BPE writes a leading space
+                if token in vocabulary:
+                    words[vocabulary[token]] = direction * WORD_NORM

@@ -1,0 +1,1 @@
+"""Longwatch over HTTP: the API, the OpenAI-compatible chat and the dashboard."""

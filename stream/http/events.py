@@ -1,0 +1,91 @@
+"""What happens in the house, as server-sent events: with ids, so that a page that was away hears what it missed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from stream.http.problems import Problem
+from stream.http.streaming import Streaming, event
+from stream.hub import Event, Kind
+from stream.wire import rfc3339
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream.station import Station
+
+QUEUE = 256  # events a reader may be behind before it loses the oldest, and is told so
+KINDS = frozenset(get_args(Kind))
+Camera = Annotated[str | None, Query(description="Only this camera's.", max_length=64)]
+Kinds = Annotated[str | None, Query(description=f"Comma-separated: {', '.join(sorted(KINDS))}.", max_length=100)]
+After = Annotated[int | None, Query(description="Only what came after this id.", ge=0, lt=2**63)]
+
+
+def event_payload(told: Event) -> dict[str, Any]:
+    """An event as JSON."""
+    return {"id": told.id, "kind": told.kind, "camera": told.camera, "at": rfc3339(told.wall_s), "data": told.data}
+
+
+def wanted(camera: str | None, kinds: str | None) -> Callable[[Event], bool]:
+    """Which events a reader asked for. Raises `Problem` 400 for a kind that is none."""
+    names = frozenset(kinds.split(",")) if kinds else KINDS
+    if not names <= KINDS:
+        raise Problem(400, "unknown_kind", f"Kinds of events are {', '.join(sorted(KINDS))}.", param="kinds")
+    return lambda told: told.kind in names and camera in (None, told.camera)
+
+
+def cursor(request: Request, after: int | None) -> int | None:
+    """The last event a reader has seen: `Last-Event-ID` of a reconnect, else `?after=`. Nonsense counts as none."""
+    told = request.headers.get("last-event-id", "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else after
+
+
+def event_routes(station: Station) -> APIRouter:
+    """`/api/v1/events` and `/api/v1/events/stream`."""
+    router = APIRouter(prefix="/api/v1/events", tags=["Events"])
+
+    @router.get("", summary="Recent events, oldest first")
+    async def recent(
+        camera: Camera = None,
+        kinds: Kinds = None,
+        after: After = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> dict[str, Any]:
+        """The last `limit` events that the process still holds; `last_id` is the cursor for the next call."""
+        asked_for = wanted(camera, kinds)
+        events = [told for told in station.events.recent() if asked_for(told) and told.id > (after or 0)]
+        return {"events": [event_payload(told) for told in events[-limit:]], "last_id": station.events.last_id}
+
+    @router.get("/stream", summary="Events as they happen (SSE)", response_class=Response)
+    async def stream(request: Request, camera: Camera = None, kinds: Kinds = None, after: After = None) -> Response:
+        """`id:`, `event:` (the kind), `data:`; resumes after `Last-Event-ID`. A `gap` event: some were lost."""
+        told = listen(station, wanted(camera, kinds), cursor(request, after))
+        slow = station.meters.sse_slow.inc
+        return Streaming(told, until=request.app.state.closing, on_slow=slow)
+
+    return router
+
+
+async def listen(station: Station, asked_for: Callable[[Event], bool], after: int | None) -> AsyncIterator[bytes]:
+    """Events as server-sent events, from the one after `after` on (None: from now on)."""
+    hub = station.events
+    replay = hub.after(after) if after is not None else None
+    try:
+        async with hub.subscribe(QUEUE, replay) as subscription:
+            with station.meters.sse_clients.track_inprogress():
+                yield b"retry: 2000\n\n"
+                lost = 0
+                if after is not None and after < hub.last_id and hub.recent() and hub.recent()[0].id > after + 1:
+                    yield event({"dropped": None}, name="gap")
+                async for told in subscription:
+                    if subscription.dropped > lost:
+                        yield event({"dropped": subscription.dropped - lost}, name="gap")
+                        lost = subscription.dropped
+                    if asked_for(told):
+                        yield event(event_payload(told), name=told.kind, number=told.id)
+    except RuntimeError as full:
+        yield event({"message": str(full)}, name="full")

@@ -1,0 +1,288 @@
+"""Questions and answers on disk: what was acknowledged survives kill -9.
+
+SQLite in WAL mode with `synchronous=FULL`, in a thread of its own. Writes that arrive together are committed
+together, so that a burst of questions costs one fsync and not one each. Bounded by rows and by age; only finished
+questions leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from stream.wire import wall_of
+
+if TYPE_CHECKING:
+    from stream.flow import Question
+
+T = TypeVar("T")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS questions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL,
+    camera TEXT NOT NULL,
+    text TEXT NOT NULL,
+    source TEXT NOT NULL,
+    reply TEXT,
+    asked_wall_s REAL NOT NULL,
+    status TEXT,
+    answered_wall_s REAL,
+    answer TEXT
+);
+CREATE INDEX IF NOT EXISTS questions_by_id ON questions (id);
+CREATE INDEX IF NOT EXISTS questions_unfinished ON questions (seq) WHERE status IS NULL;
+"""
+_COLUMNS = "seq, id, camera, text, source, reply, asked_wall_s, status, answered_wall_s, answer"
+SCHEMA_VERSION = 1
+TOGETHER = 256  # writes in one transaction
+TRIM_EVERY = 64  # finished questions between two looks at the bounds
+
+
+class JournalError(RuntimeError):
+    """The journal cannot be written or read; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One question and, when `status` is set, its answer."""
+
+    seq: int  # rises with every question; the cursor of `history`
+    id: str
+    camera: str
+    text: str
+    source: str
+    reply: Mapping[str, str] | None  # where the asker wanted the answer; the journal only carries it
+    asked_wall_s: float  # Unix time, s
+    status: str | None = None
+    answered_wall_s: float | None = None
+    answer: Mapping[str, Any] | None = None  # the answer JSON of `wire.answer_payload`
+
+
+class _Job:
+    """Work for the thread, and whom to tell."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
+        self.work = work
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def tell(self, result: object, error: Exception | None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to hear
+            self.loop.call_soon_threadsafe(self._settle, result, error)
+
+    def _settle(self, result: object, error: Exception | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(result)
+        else:
+            self.future.set_exception(error)
+
+
+class Journal:
+    """`async with` it, or `await open()` and `await close()`. Every failure is a `JournalError` with a sentence."""
+
+    def __init__(self, path: Path, *, keep_days: float = 30.0, max_rows: int = 100_000, waiting: int = 4096) -> None:
+        """`waiting`: calls that may queue for the disk before new ones are refused."""
+        self.path = path
+        self.fault = ""  # why the last call failed; empty when it did not
+        self.commits = 0
+        self._keep_s = keep_days * 86_400
+        self._max_rows = max_rows
+        self._jobs: queue.Queue[_Job | None] = queue.Queue(waiting)
+        self._thread: threading.Thread | None = None
+        self._finished = 0
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Start the thread. A disk that fails now is tried again at the next call; `fault` says why."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+            with contextlib.suppress(JournalError):
+                await self._do(lambda _: None)
+
+    async def close(self) -> None:
+        """Finish what is queued, then end."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(self._jobs.put, None)
+            await asyncio.to_thread(thread.join, 1.5)
+
+    async def accept(
+        self, question: Question, *, source: str, asked_wall_s: float, reply: Mapping[str, str] | None = None
+    ) -> int:
+        """Write a question; when this returns it is on the disk. Returns its `seq`."""
+        row = (question.id, question.camera, question.text, source, json.dumps(reply) if reply else None, asked_wall_s)
+        insert = "INSERT INTO questions (id, camera, text, source, reply, asked_wall_s) VALUES (?, ?, ?, ?, ?, ?)"
+        return await self._do(lambda disk: disk.execute(insert, row).lastrowid or 0)
+
+    async def finish(self, seq: int, payload: Mapping[str, Any]) -> None:
+        """Write the one terminal answer of a question; a second one changes nothing."""
+        row = (payload["status"], wall_of(payload["answered_at"]), json.dumps(payload, ensure_ascii=False), seq)
+        update = "UPDATE questions SET status = ?, answered_wall_s = ?, answer = ? WHERE seq = ? AND status IS NULL"
+
+        def work(disk: sqlite3.Connection) -> None:
+            disk.execute(update, row)
+            self._finished += 1
+            if self._finished % TRIM_EVERY == 0:
+                self._trim(disk, row[1])
+
+        await self._do(work)
+
+    async def unfinished(self) -> list[Entry]:
+        """Accepted and never answered: after a crash, those who still wait."""
+        return await self._select("WHERE status IS NULL ORDER BY seq")
+
+    async def history(self, after: int = 0, limit: int = 100, camera: str | None = None) -> list[Entry]:
+        """Up to `limit` questions after a cursor (`Entry.seq`), oldest first."""
+        where, values = ("AND camera = ?", (camera,)) if camera else ("", ())
+        return await self._select(f"WHERE seq > ? {where} ORDER BY seq LIMIT ?", after, *values, max(0, limit))
+
+    async def latest(self, limit: int = 20, camera: str | None = None) -> list[Entry]:
+        """The newest questions, oldest first."""
+        where, values = ("WHERE camera = ?", (camera,)) if camera else ("", ())
+        return (await self._select(f"{where} ORDER BY seq DESC LIMIT ?", *values, max(0, limit)))[::-1]
+
+    async def entry_of(self, question_id: str) -> Entry | None:
+        """The newest question of this id."""
+        entries = await self._select("WHERE id = ? ORDER BY seq DESC LIMIT 1", question_id)
+        return entries[0] if entries else None
+
+    async def answer_of(self, question_id: str) -> Mapping[str, Any] | None:
+        """The answer JSON of the newest question of this id; None when there is none (yet)."""
+        entry = await self.entry_of(question_id)
+        return entry.answer if entry else None
+
+    async def _select(self, clause: str, *values: object) -> list[Entry]:
+        query = f"SELECT {_COLUMNS} FROM questions {clause}"  # noqa: S608 - clauses are written above, values are bound
+        return await self._do(lambda disk: [_entry(row) for row in disk.execute(query, values)])
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._thread is None:
+            raise JournalError("The journal is closed.")
+        job = _Job(work)
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            raise JournalError("The journal's disk is too slow; try again in a moment.") from None
+        result: T = await job.future
+        return result
+
+    def _run(self) -> None:
+        disk: sqlite3.Connection | None = None
+        while True:
+            jobs, ended = self._gather()
+            if jobs:
+                disk = self._serve(disk, jobs)
+            if ended:
+                if disk is not None:
+                    disk.close()
+                return
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """Wait for work, then take all that came along."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == TOGETHER:
+                return jobs, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return jobs, False
+        return jobs, True
+
+    def _serve(self, disk: sqlite3.Connection | None, jobs: list[_Job]) -> sqlite3.Connection | None:
+        """All in one transaction; when that fails, each in its own, so that one bad write costs only its asker."""
+        try:
+            disk = disk or self._open_disk()
+            results = self._commit(disk, jobs)
+        except Exception as error:
+            if disk is not None and len(jobs) > 1:
+                for job in jobs:
+                    disk = self._serve(disk, [job])
+                return disk
+            self.fault = self._sentence(error)
+            for job in jobs:
+                job.tell(None, JournalError(self.fault))
+            if disk is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    disk.close()
+            return None  # opened anew at the next call: the disk may be back by then
+        self.fault = ""
+        for job, result in zip(jobs, results, strict=True):
+            job.tell(result, None)
+        return disk
+
+    def _commit(self, disk: sqlite3.Connection, jobs: list[_Job]) -> list[object]:
+        disk.execute("BEGIN IMMEDIATE")
+        try:
+            results = [job.work(disk) for job in jobs]
+            disk.execute("COMMIT")
+        except BaseException:
+            if disk.in_transaction:
+                disk.execute("ROLLBACK")
+            raise
+        self.commits += 1
+        return results
+
+    def _open_disk(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        disk = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
+        try:
+            disk.execute("PRAGMA journal_mode=WAL")
+            disk.execute("PRAGMA synchronous=FULL")
+            found = disk.execute("PRAGMA user_version").fetchone()[0]
+            if found > SCHEMA_VERSION:
+                raise sqlite3.DatabaseError(f"it was written by a newer Longwatch (layout {found})")
+            disk.executescript(_SCHEMA)
+            disk.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        except BaseException:
+            disk.close()
+            raise
+        return disk
+
+    def _trim(self, disk: sqlite3.Connection, now_wall_s: float) -> None:
+        newest = disk.execute("SELECT max(seq) FROM questions").fetchone()[0] or 0
+        disk.execute(
+            "DELETE FROM questions WHERE status IS NOT NULL AND (seq <= ? OR asked_wall_s < ?)",
+            (newest - self._max_rows, now_wall_s - self._keep_s),
+        )
+
+    def _sentence(self, error: Exception) -> str:
+        return (
+            f"The journal {self.path} cannot be used: {error}. Free some space, make it writable, or move the file "
+            "away and let a new one begin."
+        )
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    seq, name, camera, text, source, reply, asked, status, answered, answer = row
+    return Entry(
+        seq=seq,
+        id=name,
+        camera=camera,
+        text=text,
+        source=source,
+        reply=json.loads(reply) if reply else None,
+        asked_wall_s=asked,
+        status=status,
+        answered_wall_s=answered,
+        answer=json.loads(answer) if answer else None,
+    )

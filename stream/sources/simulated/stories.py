@@ -1,0 +1,199 @@
+"""Drafting a chapter: crossings with stops and turns, crowds of one kind, and parcels that are put down and fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from stream.sources.simulated.kinds import COLOURS, KINDS, SIZES, Colour, Kind
+from stream.sources.simulated.world import (
+    ARM_REACH,
+    CHAPTER_S,
+    CROWD,
+    FAR_Y,
+    HAND_LIFT,
+    NEAR_Y,
+    Actor,
+    Carry,
+    Waypoint,
+)
+
+# Picture widths per s. Slow enough that each is wholly in the picture for some seconds.
+SPEEDS: dict[Kind, tuple[float, float]] = {
+    "person": (0.07, 0.13),
+    "car": (0.13, 0.24),
+    "dog": (0.09, 0.18),
+    "bicycle": (0.11, 0.20),
+    "ball": (0.11, 0.21),
+    "box": (0.0, 0.0),
+}
+# Large things keep to the back and small ones to the front, so that nobody is hidden for long.
+LANES: dict[Kind, tuple[float, float]] = {
+    "person": (FAR_Y, 0.90),
+    "car": (FAR_Y, 0.80),
+    "dog": (0.76, NEAR_Y),
+    "bicycle": (0.70, 0.88),
+    "ball": (0.80, NEAR_Y),
+    "box": (0.80, 0.93),
+}
+ROLLING: tuple[Kind, ...] = ("person", "car", "dog", "bicycle", "ball")  # what moves by itself
+IDS_PER_CHAPTER = 32
+
+
+def draft(seed: int, scene: int, index: int, others: Sequence[Actor]) -> tuple[Actor, ...]:
+    """The actors of one chapter, fitted between `others` (those of the neighbouring chapters)."""
+    rng = np.random.default_rng((seed, scene, index, 0x51))
+    start, next_id = index * CHAPTER_S, index * IDS_PER_CHAPTER
+    cast: list[Actor] = []
+    for t, story in _plan(rng, start, quiet=index > 0 and rng.random() < 0.10):
+        for _ in range(4):
+            group = story(rng, t, next_id + len(cast))
+            if _fits(group, [*cast, *others], until_s=start + 2 * CHAPTER_S):
+                cast += group
+                break
+    return tuple(cast)
+
+
+def _plan(rng: np.random.Generator, start: float, quiet: bool) -> list[tuple[float, _Story]]:
+    """When which story begins. Gaps are drawn too, so that truly empty stretches remain."""
+    if quiet:
+        return []
+    theme = rng.random()
+    if theme < 0.30:  # a crowd of one kind: the only way to get to three or four of it
+        kind = ROLLING[int(rng.integers(len(ROLLING)))]
+        begin = start + rng.uniform(2, 24)
+        crowd: list[tuple[float, _Story]] = [
+            (begin + k * rng.uniform(1.5, 4.0), _Crossing(kind, linger=True, place=k)) for k in rng.permutation(4)
+        ]
+        return [*crowd, (begin + rng.uniform(28, 34), _Crossing())]
+    times = start + np.sort(rng.uniform(0.5, CHAPTER_S - 2, size=int(rng.integers(3, 7))))
+    plan: list[tuple[float, _Story]] = [(float(t), _Crossing()) for t in times]
+    if theme > 0.55:
+        plan.insert(0, (start + rng.uniform(1, 40), _Parcel()))
+    return plan
+
+
+class _Story:
+    """Makes a few actors that belong together."""
+
+    def __call__(self, rng: np.random.Generator, t: float, first_id: int) -> list[Actor]:
+        raise NotImplementedError
+
+
+class _Crossing(_Story):
+    """Someone comes in, perhaps stops, and goes on or turns back."""
+
+    def __init__(self, kind: Kind | None = None, linger: bool = False, place: int = 0) -> None:
+        self.kind, self.linger, self.place = kind, linger, int(place)
+
+    def __call__(self, rng: np.random.Generator, t: float, first_id: int) -> list[Actor]:
+        kind = self.kind or ROLLING[int(rng.integers(len(ROLLING)))]
+        speed, side = rng.uniform(*SPEEDS[kind]), int(rng.choice((-1, 1)))
+        low, high = LANES[kind]
+        y = rng.uniform(low, high)
+        x, pause = rng.uniform(0.18, 0.82), 0.0
+        if self.linger:  # spread out, front and back, so that all can be counted
+            x, pause = (0.16, 0.39, 0.62, 0.85)[self.place] + rng.uniform(-0.03, 0.03), rng.uniform(9, 15)
+            y = (low if self.place % 2 else high) + rng.uniform(-0.01, 0.01)
+        elif rng.random() < 0.5:
+            pause = rng.uniform(3, 11)
+        back = pause > 0 and rng.random() < 0.45
+        path = [Waypoint(t, _outside(kind, side), y)]
+        if pause:
+            path += _stop(path[-1], x, y, speed, pause)
+        exit_x = _outside(kind, side if back else -side)
+        drift = 0.0 if self.linger else rng.uniform(-0.03, 0.03)
+        path.append(_walk(path[-1], exit_x, min(max(y + drift, FAR_Y), NEAR_Y), speed))
+        return [Actor(first_id, kind, _colour(rng), tuple(path), look=int(rng.integers(3)))]
+
+
+class _Parcel(_Story):
+    """Someone brings a box, puts it down and goes; later someone else may fetch it. Or it is only carried through."""
+
+    def __call__(self, rng: np.random.Generator, t: float, first_id: int) -> list[Actor]:
+        y, x = rng.uniform(0.80, 0.90), rng.uniform(0.3, 0.7)
+        side, speed = int(rng.choice((-1, 1))), rng.uniform(0.08, 0.13)
+        bringer_id, box_id, fetcher_id = first_id, first_id + 1, first_id + 2
+        if rng.random() < 0.25:
+            walk = [Waypoint(t, _outside("person", side, 0.1), y)]
+            walk.append(_walk(walk[0], _outside("person", -side, 0.1), y, speed))
+            carry = Carry(walk[0].t, walk[-1].t + 1, bringer_id)
+            return [
+                _porter(rng, bringer_id, walk, box_id, carry),
+                Actor(box_id, "box", _colour(rng), tuple(_held(p, -side) for p in walk), carries=(carry,)),
+            ]
+        bring = [Waypoint(t, _outside("person", side, 0.1), y)]
+        bring += _stop(bring[0], x, y, speed, rng.uniform(1.5, 3.0))
+        down_s = bring[1].t + 0.6
+        bring.append(_walk(bring[-1], _outside("person", int(rng.choice((-1, 1)))), y - 0.02, speed))
+        first = Carry(t, down_s, bringer_id)
+        rest_s = bring[-1].t + rng.uniform(3, 12)
+        box_x, fetch_side = x - side * ARM_REACH, int(rng.choice((-1, 1)))
+        fetch = [Waypoint(rest_s, _outside("person", fetch_side), y)]
+        fetch += _stop(fetch[0], box_x + fetch_side * ARM_REACH, y, speed, rng.uniform(1.2, 2.0))
+        up_s = fetch[1].t + 0.3
+        fetch.append(_walk(fetch[-1], _outside("person", -fetch_side, 0.1), y, speed))
+        second = Carry(up_s, fetch[-1].t + 1, fetcher_id)
+        path = [_held(bring[0], -side), _held(bring[1], -side), Waypoint(down_s, box_x, y + 0.004)]
+        path += [Waypoint(up_s, box_x, y + 0.004), _held(fetch[2]._replace(t=up_s + 0.6), -fetch_side)]
+        path += [_held(p, -fetch_side) for p in fetch[2:]]
+        return [
+            _porter(rng, bringer_id, bring, box_id, first),
+            Actor(box_id, "box", _colour(rng), tuple(path), carries=(first, second)),
+            _porter(rng, fetcher_id, fetch, box_id, second),
+        ]
+
+
+def _porter(rng: np.random.Generator, id_: int, path: Sequence[Waypoint], box: int, carry: Carry) -> Actor:
+    loads = (carry._replace(by=box),)
+    return Actor(id_, "person", _colour(rng), tuple(path), loads=loads, look=int(rng.integers(3)))
+
+
+def _held(porter: Waypoint, facing: int) -> Waypoint:
+    """Where a box is in the arms of someone at this waypoint; a hair nearer, so that it is drawn in front."""
+    return Waypoint(porter.t, porter.x + facing * ARM_REACH, porter.y + 0.004, HAND_LIFT)
+
+
+def _outside(kind: Kind, side: int, extra: float = 0.0) -> float:
+    """An x just outside the left (-1) or right (+1) edge."""
+    margin = SIZES[kind][0] * 0.6 + 0.01 + extra
+    return -margin if side < 0 else 1 + margin
+
+
+def _walk(start: Waypoint, x: float, y: float, speed: float) -> Waypoint:
+    return Waypoint(start.t + abs(x - start.x) / speed, x, y)
+
+
+def _stop(start: Waypoint, x: float, y: float, speed: float, pause: float) -> list[Waypoint]:
+    arrived = _walk(start, x, y, speed)
+    return [arrived, arrived._replace(t=arrived.t + pause)]
+
+
+def _colour(rng: np.random.Generator) -> Colour:
+    return COLOURS[int(rng.integers(len(COLOURS)))]
+
+
+def _fits(group: Sequence[Actor], cast: Sequence[Actor], until_s: float) -> bool:
+    """Room for the group: never more than CROWD at once, no two of one kind and colour at once, all gone in time."""
+    if any(a.end_s >= until_s for a in group) or len({(a.kind, a.colour) for a in group}) < len(group):
+        return False
+    if any(_twins(a, b) for a in group for b in cast):
+        return False
+    begin, end = min(a.start_s for a in group), max(a.end_s for a in group)
+    spans = [(a.start_s, a.end_s) for a in (*cast, *group) if a.start_s <= end and a.end_s >= begin]
+    return all(sum(s <= t <= e for s, e in spans) <= CROWD for t, _ in spans)
+
+
+def _twins(a: Actor, b: Actor) -> bool:
+    same = a.kind == b.kind and a.colour == b.colour
+    return same and a.start_s <= b.end_s + 2 and b.start_s <= a.end_s + 2
+
+
+def stops(actor: Actor) -> list[tuple[float, float]]:
+    """(from, to) of each stretch in which the actor stands still, neither walking nor being lifted."""
+    return [(a.t, b.t) for a, b in pairwise(actor.path) if (a.x, a.y, a.lift) == (b.x, b.y, b.lift)]
+
+
+assert set(LANES) == set(SPEEDS) == set(KINDS)

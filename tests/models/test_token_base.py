@@ -1,0 +1,102 @@
+"""The token base: online clustering that is exact, bounded and blind to how codes are numbered."""
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from models.token_base import TokenBase
+
+DIM = 24
+
+
+def clouds(frames: int, cells: int = 12, kinds: int = 5, noise: float = 0.05, seed: int = 0) -> list[torch.Tensor]:
+    """Frames of tokens scattered around a few directions; every frame shows them in another order."""
+    torch.manual_seed(seed)
+    centres = normalize(torch.randn(kinds, DIM), dim=1)
+    return [centres[torch.randint(kinds, (cells,))] + noise * torch.randn(cells, DIM) for _ in range(frames)]
+
+
+def base(codes: int = 16, spawn_below: float = 0.8, forgetting: float = 0.1) -> TokenBase:
+    return TokenBase(codes, DIM, spawn_below, forgetting)
+
+
+def ones(tokens: torch.Tensor) -> torch.Tensor:
+    return torch.ones(len(tokens))
+
+
+def test_finds_as_many_codes_as_there_are_clouds() -> None:
+    found = base()
+    for tokens in clouds(30):
+        found.assign(tokens, ones(tokens))
+    assert int(found.alive.sum()) == 5
+
+
+def test_centroid_is_the_forgetting_weighted_mean_of_its_members() -> None:
+    found = base(forgetting=0.1)
+    members: dict[int, list[tuple[int, torch.Tensor]]] = {}
+    hits: dict[int, int] = {}
+    for tokens in clouds(20):
+        slots = found.assign(tokens, ones(tokens)).slots
+        for slot in slots.unique().tolist():
+            hits[slot] = hits.get(slot, 0) + 1
+            for unit in normalize(tokens[slots == slot], dim=1):
+                members.setdefault(slot, []).append((hits[slot], unit))
+    for slot, seen in members.items():
+        weights = torch.tensor([0.9 ** (hits[slot] - hit) for hit, _ in seen])
+        expected = (torch.stack([unit for _, unit in seen]) * weights[:, None]).sum(0) / weights.sum()
+        assert torch.allclose(found.sums[slot] / found.weights[slot], expected, atol=1e-5)
+
+
+def test_ties_go_to_the_lowest_slot_and_runs_repeat_bit_for_bit() -> None:
+    first, second = base(), base()
+    for tokens in clouds(15):
+        a, b = first.assign(tokens, ones(tokens)), second.assign(tokens, ones(tokens))
+        assert torch.equal(a.slots, b.slots)
+    assert torch.equal(first.units, second.units)
+    tied = base(spawn_below=0.5)
+    tied.assign(torch.eye(2, DIM), torch.ones(2))
+    assert tied.assign((torch.eye(2, DIM).sum(0) / 2**0.5)[None], torch.ones(1)).slots.tolist() == [0]
+
+
+def test_a_full_base_merges_its_closest_pair_and_never_names_it_again() -> None:
+    found = base(codes=4, spawn_below=0.95)
+    retired: set[int] = set()
+    for tokens in clouds(12, kinds=9, noise=0.3):
+        before = found.ids.clone()
+        done = found.assign(tokens, ones(tokens))
+        retired |= {int(before[gone]) for gone, _ in done.merged if int(before[gone]) >= 0}
+        assert bool(found.alive[done.slots].all()), "a token was left with a dead code"
+        assert not retired & set(found.ids.tolist())
+    assert found.merges > 0
+    assert int(found.alive.sum()) <= 4
+
+
+def test_memory_does_not_grow() -> None:
+    found = base()
+    size = found.bytes()
+    for tokens in clouds(200, kinds=40, noise=0.4):
+        found.assign(tokens, ones(tokens))
+    assert found.bytes() == size
+
+
+def test_state_goes_on_exactly() -> None:
+    frames = clouds(20, kinds=9, noise=0.3)
+    whole, half = base(codes=6), base(codes=6)
+    for tokens in frames[:10]:
+        whole.assign(tokens, ones(tokens))
+        half.assign(tokens, ones(tokens))
+    other = base(codes=6)
+    other.load_state_dict({k: v.clone() for k, v in half.state_dict().items()})
+    for tokens in frames[10:]:
+        assert torch.equal(whole.assign(tokens, ones(tokens)).slots, other.assign(tokens, ones(tokens)).slots)
+    assert torch.equal(whole.units, other.units)
+    with pytest.raises(ValueError, match="token base"):
+        base(codes=7).load_state_dict(half.state_dict())
+
+
+@pytest.mark.parametrize("forgetting", [0.0, 0.5])
+def test_mass_counts(forgetting: float) -> None:
+    found = base(spawn_below=-1.0, forgetting=forgetting)
+    a, b = torch.eye(2, DIM)
+    found.assign(torch.stack([a, b]), torch.tensor([3.0, 1.0]))
+    assert torch.allclose(found.sums[0] / found.weights[0], 0.75 * a + 0.25 * b, atol=1e-6)

@@ -1,0 +1,287 @@
+"""The quiz: answers follow from what was seen, from nothing later, and guessing does not pay."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from functools import cache
+
+import numpy as np
+import pytest
+
+from stream.sources.simulated.balance import Balance, Candidate
+from stream.sources.simulated.history import History, Run, Sample, Track
+from stream.sources.simulated.kinds import COLOURS, KINDS, PLURALS, SCENES, Colour, Kind
+from stream.sources.simulated.quiz import GONE_S, KINDS_ASKED, MODES, Item, ask, ask_about
+from stream.sources.simulated.wording import NUMBERS, corpus, listing
+from stream.sources.simulated.world import Script
+
+SIZE = 300
+
+
+def track(kind: Kind, colour: Colour, times: tuple[float, float], xs: tuple[float, float], shown: float = 1.0) -> Track:
+    """Walks from the first x to the second at an even pace, looked at twice a second."""
+    start, end = times
+    n = int((end - start) * 2)
+    vx = (xs[1] - xs[0]) / (end - start)
+    u = [k / max(n, 1) for k in range(n + 1)]
+    return Track(
+        kind, colour, tuple(Sample(start + k / 2, xs[0] + v * (xs[1] - xs[0]), 0.5, vx, shown) for k, v in enumerate(u))
+    )
+
+
+def history(*tracks: Track, end_s: float = 60.0) -> History:
+    return History((Run(0.0, end_s, 0.5, tracks),))
+
+
+def everything(h: History, kind: str, tries: int = 60) -> list[Item]:
+    """All that is ever asked of a kind."""
+    found = [i for k in range(tries) for i in ask(h, np.random.default_rng(k), 4, (kind,))]
+    return list({i.text: i for i in found}.values())
+
+
+def answers(h: History, kind: str) -> dict[str, str]:
+    return {i.text: i.answer for i in everything(h, kind)}
+
+
+# A red car crossed to the right and left at 10 s, a blue dog to the left at 30 s; a white ball lies on the left now.
+GONE = (track("car", "red", (4, 10), (0.05, 0.95)), track("dog", "blue", (20, 30), (0.95, 0.05)))
+BALL = track("ball", "white", (40, 60), (0.2, 0.2))
+YARD = history(*GONE, BALL)
+
+
+def test_present_questions_are_about_the_last_look() -> None:
+    assert set(answers(YARD, "what").values()) == {"a white ball"}
+    assert set(answers(YARD, "colour").values()) == {"white"}
+    assert set(answers(YARD, "where").values()) == {"on the left"}
+    assert set(answers(YARD, "moving").values()) == {"it is standing still"}
+    for text, answer in answers(YARD, "count").items():
+        assert answer == ("one" if "balls" in text else "zero")
+    for text, answer in answers(YARD, "exists").items():
+        assert answer == ("yes" if "white ball" in text else "no")
+
+
+def test_past_questions_are_about_what_is_gone() -> None:
+    seen = answers(YARD, "seen")
+    assert any("red car" in t for t in seen) and any("blue dog" in t for t in seen)
+    for text, answer in seen.items():
+        assert answer == ("yes" if "red car" in text or "blue dog" in text else "no"), text
+        assert "white ball" not in text
+    assert {("car" in t, a) for t, a in answers(YARD, "past_colour").items()} == {(True, "red"), (False, "blue")}
+    order = answers(YARD, "order")
+    assert set(order.values()) == {"the red car"}
+    assert {t.index("red car") < t.index("blue dog") for t in order} == {True, False}
+    for text, answer in answers(YARD, "past_where").items():
+        assert answer == ("on the right" if "car" in text else "on the left")
+    for text, answer in answers(YARD, "past_count").items():
+        assert answer == ("one" if "cars" in text or "dogs" in text else "zero"), text
+        assert "balls" not in text  # one is still there
+    times = {i.text: i.time_s for i in everything(YARD, "when")}
+    assert {("car" in t, s) for t, s in times.items()} == {(True, 10.0), (False, 30.0)}
+
+
+def test_several_things_are_listed_from_left_to_right() -> None:
+    things = (
+        track("dog", "orange", (50, 60), (0.8, 0.8)),
+        track("car", "red", (50, 60), (-0.3, 0.3)),
+        track("person", "blue", (50, 60), (0.5, 0.5)),
+    )
+    assert set(answers(history(*things), "what").values()) == {"a red car, a blue person and an orange dog"}
+    assert set(answers(history(things[1]), "moving").values()) == {"to the right"}
+    assert set(answers(history(), "what").values()) == {"nothing"}
+
+
+def test_what_is_unclear_is_not_asked() -> None:
+    half = track("car", "red", (50, 60), (0.5, 0.5), shown=0.4)
+    for item in (i for kind in MODES for i in everything(history(half, BALL), kind, 20)):
+        assert "red car" not in item.text
+        assert "car" not in item.text or item.kind == "seen"  # there was truly no car of another colour
+    assert everything(history(half), "what", 20) == []
+    twins = (track("car", "red", (50, 60), (0.2, 0.2)), track("car", "blue", (50, 60), (0.8, 0.8)))
+    assert everything(history(*twins), "colour", 20) == everything(history(*twins), "where", 20) == []
+    close = (track("ball", "red", (50, 60), (0.5, 0.5)), track("dog", "blue", (50, 60), (0.53, 0.53)))
+    assert everything(history(*close), "what", 20) == []
+    again = (track("car", "red", (4, 10), (0.05, 0.95)), track("car", "red", (20, 26), (0.05, 0.95)))
+    assert not any("cars" in i.text for i in everything(history(*again), "past_count", 20))  # one or two?
+    assert everything(history(*again), "past_where", 20) == everything(history(*again), "order", 20) == []
+
+
+def test_a_glimpse_is_neither_a_sighting_nor_an_absence() -> None:
+    glimpse = Track("car", "red", (Sample(10, 0.02, 0.5, -0.2, 0.9), Sample(10.5, 0.01, 0.5, -0.2, 0.3)))
+    for text in answers(history(glimpse), "seen"):
+        assert "red car" not in text
+
+
+def test_only_what_is_long_gone_is_past() -> None:
+    late = track("car", "red", (50, 60 - GONE_S + 0.5), (0.05, 0.95))
+    for kind in ("past_colour", "past_where", "order"):
+        assert everything(history(late), kind, 20) == []
+    assert not any("red car" in t for t in answers(history(late), "seen"))
+    assert not any("cars" in t for t in answers(history(late), "past_count"))
+    for kind in (k for k, mode in MODES.items() if mode == "past"):
+        assert all(i.lag_s >= GONE_S for i in everything(YARD, kind, 20))
+
+
+def test_nothing_later_than_now_is_looked_at() -> None:
+    for now in (2.0, 15.0, 35.0, 47.3):
+        cut = YARD.until(now)
+        never = history(*(t for t in (*GONE, BALL) if t.enter_s <= now), end_s=60.0).until(now)
+        for kind in KINDS_ASKED:
+            assert everything(cut, kind, 15) == everything(never, kind, 15)
+    before = answers(YARD.until(15.0), "seen")
+    assert all(("red car" in t) == (a == "yes") for t, a in before.items())
+
+
+def test_histories_can_be_laid_end_to_end() -> None:
+    first, second = history(GONE[0], end_s=20.0), history(BALL.__class__("ball", "white", BALL.samples), end_s=60.0)
+    joined = History.concat([first, second], gap_s=5.0)
+    assert joined.now_s == 85.0
+    assert joined.start_s == 0.0
+    assert set(answers(joined, "past_colour").values()) == {"red"}
+    assert set(answers(joined, "what").values()) == {"a white ball"}
+    assert joined.moved(100.0).now_s == 185.0
+    assert set(answers(joined.moved(100.0), "past_where").values()) == {"on the right"}
+    # What a cut took away did not leave by an edge.
+    cut = History.concat([history(track("dog", "blue", (0, 20), (0.0, 0.5)), end_s=20.0), history()])
+    assert everything(cut, "past_where", 20) == []
+    texts = list(answers(cut, "past_colour"))
+    assert texts and not any("left" in t for t in texts)
+
+
+def derived(item: Item, script: Script, t0: float, now: float) -> str | None:
+    """The answer once more, from the truth at each look and by the words of the question alone."""
+    looks = [(t, _clear(script, t)) for t in np.arange(t0, now + 1e-6, 0.5)]
+    last = looks[-1][1]
+    kind = next((k for k in KINDS if re.search(rf"\b({k}|{PLURALS[k]})\b", item.text)), None)
+    colour = next((c for c in COLOURS if c in item.text), None)
+    here = [s for s in last if s[0] == kind]
+    ever = {(s[0], s[1]) for _, look in looks for s in look}
+    match item.kind:
+        case "what":
+            return listing([(c, k) for k, c, _ in sorted(last, key=lambda s: s[2])])
+        case "colour":
+            return here[0][1]
+        case "count":
+            return NUMBERS[len(here)]
+        case "exists":
+            return "yes" if any(c == colour for _, c, _ in here) else "no"
+        case "where":
+            return ("on the left", "in the middle", "on the right")[int(here[0][2] * 3)]
+        case "seen":
+            return "yes" if (kind, colour) in ever else "no"
+        case "past_colour":
+            return next(c for k, c in ever if k == kind)
+        case "past_count":
+            return NUMBERS[len({c for k, c in ever if k == kind})]
+        case "order":
+            named = re.findall(rf"the ({'|'.join(COLOURS)}) ({'|'.join(KINDS)})", item.text)
+            came = {(c, k): next(t for t, look in looks if any(s[:2] == (k, c) for s in look)) for c, k in named}
+            c, k = min(came, key=lambda n: came[n])
+            return f"the {c} {k}"
+    return None
+
+
+@cache
+def _clear(script: Script, t: float) -> list[tuple[Kind, Colour, float]]:
+    from stream.sources.simulated.truth import visible
+
+    return [(s.kind, s.colour, s.x) for s in visible(script, float(t), least=0.6)]
+
+
+def test_answers_agree_with_a_second_derivation_from_the_script() -> None:
+    checked: Counter[str] = Counter()
+    for seed in range(30):
+        script, t0 = Script(seed, SCENES[seed % 3]), float(seed * 10)
+        now = t0 + 30 + seed
+        for item in ask_about(script, t0, now, np.random.default_rng(seed), 10):
+            answer = derived(item, script, t0, now)
+            if answer is not None:
+                assert answer == item.answer, item
+                checked[item.kind] += 1
+    assert len(checked) == 9
+    assert sum(checked.values()) > 120
+
+
+@pytest.fixture(scope="module")
+def many() -> list[Item]:
+    """The questions of 300 histories, kept even by one balance."""
+    balance, found = Balance(), []
+    for seed in range(SIZE):
+        rng = np.random.default_rng(seed)
+        parts = []
+        for k in range(1 + seed % 3):
+            start = float(rng.uniform(0, 300))
+            parts.append(History.from_script(Script(seed % 50 + k, SCENES[seed % 3]), start, start + 30.0, 1.0))
+        found += ask(History.concat(parts), rng, 12, balance=balance)
+    return found
+
+
+def test_answers_are_even(many: list[Item]) -> None:
+    by_kind: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for item in many:
+        by_kind[item.kind][item.answer] += 1
+    share = {kind: max(c.values()) / sum(c.values()) for kind, c in by_kind.items()}
+    assert set(by_kind) == set(KINDS_ASKED)
+    assert all(sum(c.values()) > 40 for c in by_kind.values())
+    assert max(share["seen"], share["past_where"]) < 0.58
+    assert share["exists"] < 0.65
+    assert max(share["colour"], share["past_colour"]) < 0.25
+    assert max(share["where"], share["moving"]) < 0.5
+    assert share["what"] < 0.45
+    assert max(share["count"], share["past_count"]) < 0.5
+
+
+def test_the_first_named_is_not_the_answer_more_often(many: list[Item]) -> None:
+    order = [i for i in many if i.kind == "order"]
+    first = sum(i.text.index(i.answer) < len(i.text) / 2 for i in order)
+    assert 0.4 < first / len(order) < 0.6
+
+
+def test_naming_a_kind_or_a_colour_gives_nothing_away(many: list[Item]) -> None:
+    told: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for item in (i for i in many if i.kind == "seen"):
+        for word in re.findall(r"\w+", item.text):
+            told[word][item.answer] += 1
+    assert all(0.3 < told[k]["yes"] / sum(told[k].values()) < 0.7 for k in KINDS)
+    assert all(0.3 < told[c]["yes"] / sum(told[c].values()) < 0.7 for c in COLOURS)
+
+
+def test_half_of_the_noes_are_near_misses() -> None:
+    """A history with red cars only: "a blue car?" is asked about as often as "a blue dog?"."""
+    balance, noes = Balance(), []
+    for k in range(300):
+        noes += [
+            i.text for i in ask(history(GONE[0]), np.random.default_rng(k), 2, ("seen",), balance) if i.answer == "no"
+        ]
+    near = sum("car" in text for text in noes)
+    assert len(noes) > 40
+    assert 0.3 < near / len(noes) < 0.7
+
+
+def test_texts_use_only_words_of_the_corpus(many: list[Item]) -> None:
+    words = {w for text in corpus() for w in re.findall(r"\w+|\S", text)}
+    for item in many:
+        assert set(re.findall(r"\w+|\S", f"{item.text} {item.answer}")) <= words
+        assert item.mode == MODES[item.kind]
+        assert item.evidence_span[0] <= item.evidence_span[1]
+
+
+def test_the_same_seed_asks_the_same() -> None:
+    h = History.from_script(Script(5, "yard"), 0, 90)
+    assert ask(h, np.random.default_rng(1)) == ask(h, np.random.default_rng(1)) != ask(h, np.random.default_rng(2))
+    texts = [i.text for i in ask(h, np.random.default_rng(1), 20)]
+    assert len(set(texts)) == len(texts) <= 20
+
+
+def test_a_balance_evens_out_what_is_easy_and_stays_bounded() -> None:
+    balance, rng, given = Balance(), np.random.default_rng(0), Counter[str]()
+    yes, no = (Candidate("car", a, a, {}, (0, 0), 0) for a in ("yes", "no"))
+    for _ in range(4000):
+        offered = [yes, no] if rng.random() < 0.2 else [no]
+        chosen = balance.choose("exists", offered, rng)
+        if chosen:
+            given[chosen.drawer] += 1
+    assert given["yes"] > 500  # whenever it could
+    assert given["no"] < 2.2 * given["yes"]  # though offered five times as often
+    assert len(balance._asked) == 1
+    assert sum(next(iter(balance._asked.values())).values()) <= 513

@@ -1,0 +1,410 @@
+"""An RTSP camera and everything that happens to it. The server is real, the clip too; only the waits are cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.clock import Clock
+from stream.flow import CameraState, Frame
+from stream.sources import backlog, reader
+from stream.sources.media_clock import SLACK_S
+from stream.sources.rtsp import RtspSource
+from tests.servers.hasty import HastyClock, descriptors, threads, until
+from tests.servers.processes import rtsp_process
+from tests.servers.rtsp import Faults, RtspCamera, clip
+
+HARD = "p@:/?#% é-canary"
+
+
+class Watcher:
+    """Watches a source on a task of its own and remembers what came and what was said."""
+
+    def __init__(self, source: RtspSource) -> None:
+        self.source = source
+        self.frames: list[Frame] = []
+        self.states: list[CameraState] = []
+        source.listen(self.states.append)
+
+    async def watch(self) -> None:
+        async for frame in self.source:
+            self.frames.append(frame)
+
+    async def until(self, what: Callable[[], object], limit_s: float = 60.0) -> None:
+        """Wait for it; fail with what happened instead."""
+        try:
+            await until(what, limit_s)
+        except TimeoutError:
+            said = [(s.state, s.reason) for s in self.states[-8:]]
+            pytest.fail(f"did not happen; {len(self.frames)} frames, {self.source.counts}, states {said}")
+
+    async def more(self, frames: int = 5) -> None:
+        """Wait for so many more frames."""
+        wanted = len(self.frames) + frames
+        await self.until(lambda: len(self.frames) >= wanted)
+
+    def said(self, state: str) -> bool:
+        """Whether it is in this state now."""
+        return self.source.state.state == state
+
+    @property
+    def times(self) -> list[float]:
+        return [frame.time_s for frame in self.frames]
+
+
+@contextlib.asynccontextmanager
+async def watching(url: str, clock: Clock, **settings: object) -> AsyncIterator[Watcher]:
+    knobs: dict[str, object] = {"fps": 0.0, "connect_s": 5.0, "stall_s": 5.0, "rng": random.Random(1)} | settings
+    source = RtspSource(url, clock, **knobs)  # type: ignore[arg-type]
+    watcher = Watcher(source)
+    task = asyncio.create_task(watcher.watch())
+    try:
+        yield watcher
+    finally:
+        await source.aclose()
+        await asyncio.wait_for(task, 30)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_pictures_arrive_in_order_at_the_rate_of_the_camera(transport: str, hasty: HastyClock) -> None:
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty, transport=transport) as watcher:
+        await watcher.until(lambda: len(watcher.frames) >= 25)
+        frames, state = watcher.frames, watcher.source.state
+    assert frames[0].rgb.shape == (180, 320, 3) and frames[0].rgb.std() > 10, "a picture, not a grey field"
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
+    assert (np.diff(watcher.times) > 0).all() and watcher.times[-1] == pytest.approx(frames[-1].index / 25, abs=0.5)
+    assert (state.state, state.reconnects, state.stalls) == ("online", 0, 0)
+    assert watcher.source.state.state == "ended"
+    info = watcher.source.info
+    assert info is not None and (info.codec, info.width, info.height) == ("h264", 320, 180)
+
+
+@pytest.mark.parametrize("scheme", ["digest", "basic"])
+@pytest.mark.parametrize("raw", [True, False])
+async def test_a_hard_password_opens_the_door(scheme: str, raw: bool, hasty: HastyClock) -> None:
+    async with RtspCamera(clip(), login=("us er@site", HARD), scheme=scheme) as camera:
+        url = camera.url(f"us%20er%40site:{HARD}" if raw else None)
+        async with watching(url, hasty) as watcher:
+            await watcher.more(3)
+
+
+async def test_absent_at_start_it_is_offline_at_once_and_comes_when_it_comes(hasty: HastyClock) -> None:
+    """Row 1 of the fault list; another camera notices nothing."""
+    camera = RtspCamera(clip(), port=free_port())
+    async with RtspCamera(clip()) as other, watching(other.url(), hasty) as neighbour:
+        async with watching(camera.url(), hasty) as watcher:
+            await watcher.until(lambda: watcher.said("offline"))
+            assert "Nothing listens" in watcher.source.state.reason and not watcher.frames
+            await watcher.until(lambda: len(watcher.states) >= 3)
+            async with camera:
+                await watcher.until(lambda: watcher.said("online"))
+                assert watcher.source.state.reconnects == 0, "it has not come back, it has come"
+        assert {state.state for state in neighbour.states} <= {"online"}
+
+
+async def test_ten_resets_leave_nothing_behind(hasty: HastyClock) -> None:
+    """Row 2: every time it returns; time and numbering go on; no thread and no descriptor is left."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
+        await watcher.more(3)
+        before = threads(), descriptors()
+        for cycle in range(10):
+            camera.reset_clients()
+            await watcher.until(lambda c=cycle: watcher.source.state.reconnects == c + 1)  # type: ignore[misc]
+            await watcher.more(2)
+        await watcher.until(lambda: threads() <= before[0] and descriptors() <= before[1])
+        assert camera.plays == 11
+    assert watcher.times == sorted(watcher.times)
+    indices = [frame.index for frame in watcher.frames]
+    assert indices == sorted(set(indices))
+    assert [state.state for state in watcher.states] == ["online", *["offline", "online"] * 10, "ended"]
+
+
+async def test_a_server_that_is_killed_and_started_again_comes_back(hasty: HastyClock) -> None:
+    port = free_port()
+    async with watching(f"rtsp://127.0.0.1:{port}/cam", hasty) as watcher:
+        async with rtsp_process(port) as process:
+            await watcher.more(5)
+            process.send_signal(signal.SIGKILL)
+            await watcher.until(lambda: watcher.said("offline"))
+        last = watcher.frames[-1]
+        hasty.skip(600)
+        async with rtsp_process(port):
+            await watcher.until(lambda: watcher.said("online"))
+            first = next(frame for frame in watcher.frames if frame.index > last.index)
+            assert first.time_s - last.time_s == pytest.approx(first.arrived_s - last.arrived_s, abs=0.5)
+            assert first.time_s - last.time_s > 600, "the gap took the time that it took"
+
+
+async def test_a_stall_is_seen_by_the_clock_of_frames_and_the_reader_is_abandoned(hasty: HastyClock) -> None:
+    """Row 3: the connection stays up, pictures stop."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty, stall_s=0.6) as watcher:
+        await watcher.more(5)
+        camera.faults.stalled = True
+        await watcher.until(lambda: watcher.said("stalled"))
+        stuck = watcher.source.reader
+        assert "no picture for 0.6 s" in watcher.source.state.reason and watcher.source.state.stalls >= 1
+        camera.faults.stalled = False
+        await watcher.until(lambda: watcher.said("online"))
+        await watcher.until(lambda: stuck is not None and not stuck.alive)
+        assert watcher.source.reader is not stuck
+    assert watcher.times == sorted(watcher.times)
+
+
+async def test_a_short_silence_is_no_stall(hasty: HastyClock) -> None:
+    """Longer than the time-out of a single read, shorter than `stall_s`: the same connection goes on."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty, stall_s=8.0) as watcher:
+        await watcher.more(5)
+        camera.faults.stalled = True
+        await asyncio.sleep(1.2)
+        camera.faults.stalled = False
+        await watcher.more(10)
+        assert camera.plays == 1 and watcher.source.state.stalls == 0
+
+
+async def test_a_port_that_never_answers_is_given_up_off_the_loop(hasty: HastyClock) -> None:
+    """Row 4."""
+    async with (
+        RtspCamera(clip(), faults=Faults(mute=True)) as camera,
+        watching(camera.url(), hasty, connect_s=0.5) as watcher,
+    ):
+        beats = 0
+        while not watcher.said("offline"):
+            beats += 1
+            await asyncio.sleep(0.01)
+        assert beats > 10, "the loop went on meanwhile"
+        assert "did not answer within 0.5 s" in watcher.source.state.reason
+        camera.faults.mute = False
+        camera.reset_clients()
+        await watcher.until(lambda: watcher.said("online"))
+
+
+async def test_a_wrong_password_is_a_state_of_its_own_with_long_waits() -> None:
+    """Row 5: a minute at least between attempts, ten at most; it recovers when the camera's password is set right."""
+    hasty = HastyClock(haste=1000.0)
+    async with (
+        RtspCamera(clip(), login=("user", "right-word")) as camera,
+        watching(camera.url("user:wrong-word"), hasty) as watcher,
+    ):
+        await watcher.until(lambda: len([s for s in watcher.states if s.state == "auth_failed"]) >= 4)
+        waits = [nap for nap in hasty.naps_s if nap >= 59][:3]
+        assert len(waits) == 3 and waits == sorted(waits)
+        assert all(low <= wait <= 1.2 * low for wait, low in zip(waits, (60, 120, 300), strict=True))
+        assert "user name or password" in watcher.source.state.reason
+        assert not watcher.frames
+        camera.login = ("user", "wrong-word")
+        await watcher.until(lambda: watcher.said("online"))
+
+
+async def test_waits_grow_while_it_is_away_and_only_good_pictures_shorten_them(hasty: HastyClock) -> None:
+    """Row 6."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
+
+        async def wait_after_reset() -> float:
+            before = len(hasty.naps_s)
+            count = watcher.source.state.reconnects
+            camera.reset_clients()
+            await watcher.until(lambda: watcher.source.state.reconnects > count)
+            await watcher.more(2)
+            reasons = [s.reason for s in watcher.states if s.state == "offline"]
+            assert "Next attempt in" in reasons[-1]
+            steps = [
+                nap for nap in hasty.naps_s[before:] if not 4.0 < nap <= 6.0
+            ]  # the watch on the frames is 5 and 6 s
+            return steps[0]
+
+        await watcher.more(2)
+        first, second = await wait_after_reset(), await wait_after_reset()
+        assert 0.8 <= first <= 1.2 and 1.6 <= second <= 2.4, "a camera that dies each second is tried less often"
+        hasty.skip(31)
+        await watcher.more(2)
+        third = await wait_after_reset()
+        assert 0.8 <= third <= 1.2, "after half a minute of pictures it is a first failure again"
+
+
+async def test_another_resolution_in_mid_stream_is_followed(hasty: HastyClock) -> None:
+    """Row 7."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
+        await watcher.more(5)
+        camera.units = clip(size=(160, 96))
+        await watcher.until(lambda: watcher.frames[-1].rgb.shape == (96, 160, 3))
+        camera.units = clip()
+        await watcher.until(lambda: watcher.frames[-1].rgb.shape == (180, 320, 3))
+        assert camera.plays == 1 and watcher.said("online")
+
+
+async def test_a_first_key_frame_that_is_long_in_coming_is_no_stall(hasty: HastyClock) -> None:
+    """Row 7: data comes, so the camera is not reset in mid-wait, again and again."""
+    async with (
+        RtspCamera(clip(), faults=Faults(late_key=40)) as camera,
+        watching(camera.url(), hasty, stall_s=0.5) as watcher,
+    ):
+        await watcher.more(3)
+        assert camera.plays == 1 and watcher.source.state.stalls == 0
+
+
+async def test_damaged_data_is_counted_not_logged_line_by_line(
+    hasty: HastyClock, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Row 7: loss and broken NAL units; libav does not write to the console either."""
+    caplog.set_level(logging.DEBUG)
+    async with (
+        RtspCamera(clip(), faults=Faults(drop=0.1, garble=0.3)) as camera,
+        watching(camera.url(), hasty) as watcher,
+    ):
+        await watcher.until(lambda: watcher.source.counts.corrupt + watcher.source.counts.errors > 10)
+        camera.faults.drop = camera.faults.garble = 0.0
+        await watcher.more(15)
+        assert watcher.said("online") and camera.plays == 1
+    assert len([r for r in caplog.records if r.name.startswith("stream.")]) <= 4
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+async def test_the_camera_clock_jumps_an_hour_and_ours_does_not(jump_s: int, hasty: HastyClock) -> None:
+    """Row 8."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
+        await watcher.more(10)
+        camera.stamp += jump_s * 90_000
+        await watcher.more(25)
+        assert watcher.source.counts.jumps >= 1, "the jump has come through, it was not filtered on the way"
+    _times_are_sane(watcher)
+
+
+async def test_the_camera_clock_wraps_around(hasty: HastyClock) -> None:
+    """Row 8: RTP time has 32 bits and starts anywhere."""
+    async with RtspCamera(clip(), stamp=2**32 - 90_000) as camera, watching(camera.url(), hasty) as watcher:
+        await watcher.until(lambda: len(watcher.frames) >= 50)
+        assert camera.stamp > 2**32
+    _times_are_sane(watcher)
+
+
+async def test_the_camera_clock_stands_still(hasty: HastyClock) -> None:
+    """Row 8: the same stamp again and again."""
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
+        await watcher.more(5)
+        camera.faults.frozen_stamps = True
+        await watcher.more(5)
+        standing = len(watcher.frames)
+        await watcher.more(25)
+        assert watcher.times[-1] - watcher.times[standing] > 0.5, "time goes on where the camera's stands"
+        camera.faults.frozen_stamps = False
+        await watcher.more(5)
+    _times_are_sane(watcher)
+
+
+def _times_are_sane(watcher: Watcher) -> None:
+    """Forward only, and not far from the time that truly passed (a busy machine lags by seconds, not by an hour)."""
+    arrived = np.array([frame.arrived_s for frame in watcher.frames])
+    times = np.array(watcher.times)
+    assert (np.diff(times) >= 0).all()
+    np.testing.assert_allclose(times - times[0], arrived - arrived[0], atol=SLACK_S + 1.0)
+
+
+async def test_more_pictures_than_wanted_are_sampled_evenly(hasty: HastyClock) -> None:
+    """Row 10: twice the declared rate."""
+    async with RtspCamera(clip(), fps=50.0) as camera, watching(camera.url(), hasty, fps=10.0) as watcher:
+        await watcher.until(lambda: len(watcher.frames) >= 15)
+    assert watcher.times[-1] == pytest.approx(watcher.frames[-1].index / 10, abs=0.35)
+    assert watcher.source.counts.decoded >= 3 * len(watcher.frames)
+
+
+async def test_a_burst_is_bounded_and_its_newest_picture_is_used(hasty: HastyClock) -> None:
+    """Row 10: a second's pictures at once, to somebody who is busy meanwhile."""
+    async with RtspCamera(clip(), faults=Faults(burst_s=1.0)) as camera:
+        source = RtspSource(camera.url(), hasty, fps=0.0, stall_s=8.0)
+        frames = aiter(source)
+        await asyncio.wait_for(anext(frames), 60)
+        await until(lambda: source.counts.delivered >= 60)
+        newest = source.counts.delivered
+        first = await asyncio.wait_for(anext(frames), 60)
+        assert first.index >= newest - 3 and source.counts.dropped >= 50
+        await source.aclose()
+
+
+async def _watch_slowly(monkeypatch: pytest.MonkeyPatch, late_s: float) -> tuple[float, RtspSource]:
+    """(how many of the camera's pictures one of ours stands for, the source) on a machine that decodes too slowly."""
+    real = reader.to_rgb
+
+    def slow(*arguments: Any) -> np.ndarray:
+        time.sleep(0.03)
+        return real(*arguments)
+
+    monkeypatch.setattr(reader, "to_rgb", slow)
+    monkeypatch.setattr(backlog, "LATE_S", late_s)
+    monkeypatch.setattr(backlog, "BEHIND_S", 0.1)
+    async with RtspCamera(clip(), fps=100.0) as camera, watching(camera.url(), HastyClock()) as watcher:
+        await watcher.until(lambda: watcher.source.counts.decoded >= 40)
+        return 100 * watcher.times[-1] / watcher.source.counts.decoded, watcher.source
+
+
+async def test_a_machine_that_is_too_slow_stays_with_the_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    stride, source = await _watch_slowly(monkeypatch, late_s=0.3)
+    assert source.counts.skipped > 0 and stride > 2
+    stride, naive = await _watch_slowly(monkeypatch, late_s=1e9)
+    assert naive.counts.skipped == 0 and stride < 1.2, "the negative control: all is decoded, and ever later"
+
+
+async def test_a_camera_that_has_no_such_stream_or_an_error_says_so(hasty: HastyClock) -> None:
+    async with RtspCamera(clip()) as camera:
+        async with watching(camera.url(path="/nowhere"), hasty) as watcher:
+            await watcher.until(lambda: "no such stream (404)" in watcher.source.state.reason)
+        camera.faults.status = "503 Service Unavailable"
+        async with watching(camera.url(), hasty) as watcher:
+            await watcher.until(lambda: watcher.said("offline"))
+            camera.faults.status = ""
+            await watcher.until(lambda: watcher.said("online"))
+
+
+async def test_closing_is_prompt_also_while_nothing_comes(hasty: HastyClock) -> None:
+    async with RtspCamera(clip(), faults=Faults(stalled=True)) as camera:
+        source = RtspSource(camera.url(), hasty, stall_s=60.0, connect_s=2.0)
+        task = asyncio.ensure_future(anext(aiter(source)))
+        await until(lambda: camera.plays)
+        await asyncio.wait_for(source.aclose(), 30)
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(task, 30)
+        await source.aclose()
+        await until(lambda: source.reader is not None and not source.reader.alive)
+
+
+async def test_the_password_appears_nowhere(
+    hasty: HastyClock, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Through every failure there is: wrong login, wrong path, no answer, reset, stall, nobody there."""
+    caplog.set_level(logging.DEBUG)
+    said: list[str] = []
+    async with RtspCamera(clip(), login=("user", HARD)) as camera:
+        for url, fault in (
+            (camera.url(f"user:x{HARD}"), Faults()),
+            (camera.url(f"user:{HARD}", path="/nowhere"), Faults()),
+            (camera.url(f"user:{HARD}"), Faults(status="500 Oops")),
+            (camera.url(f"user:{HARD}"), Faults(mute=True)),
+            (camera.url(f"user:{HARD}"), Faults(stalled=True)),
+            (camera.url(f"user:{HARD}").replace(str(camera.port), str(free_port())), Faults()),
+        ):
+            camera.faults = fault
+            connect_s = 0.3 if fault.mute else 5.0
+            async with watching(url, hasty, connect_s=connect_s, stall_s=0.3) as watcher:
+                await watcher.until(lambda w=watcher: w.states)  # type: ignore[misc]
+                said += [f"{state.state} {state.reason}" for state in watcher.states]
+                said += [repr(watcher.source.recipe), repr(watcher.source.reader), str(watcher.source.info)]
+    captured = capfd.readouterr()
+    everything = "\n".join([*said, caplog.text, captured.out, captured.err])
+    assert "auth_failed" in everything and "stalled" in everything and "404" in everything
+    assert "canary" not in everything
