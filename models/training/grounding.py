@@ -30,7 +30,7 @@ RIDGE = 1e-2  # of the mean variance: directions of rare classes stay tame
 @torch.no_grad()
 def ground(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int = 1200, seed: int = 0) -> float:
     """Scale the projector and start the words of kinds and colours; returns the factor that tokens shrank by."""
-    tokens, labels = _look(checkpoint, teacher, pictures, seed)
+    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
     factor = PICTURE_NORM / float(tokens.norm(dim=1).mean())
     last = checkpoint.model.model.multi_modal_projector.linear_2
     last.weight.mul_(factor)
@@ -43,7 +43,8 @@ def ground(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int = 1200, se
     return factor
 
 
-def _look(checkpoint: Checkpoint, teacher: Teacher, count: int, seed: int) -> tuple[Tensor, Tensor]:
+@torch.no_grad()
+def look_at_cells(checkpoint: Checkpoint, teacher: Teacher, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """(n, D) tokens of cells whose label is clear, and their (n, 2) labels."""
     pictures, labels = teacher.pictures(count, checkpoint.grid, seed + 77)
     found = []
@@ -67,7 +68,12 @@ def _directions(tokens: Tensor, labels: Tensor, classes: int) -> Tensor:
 def _start(words: Tensor, vocabulary: Mapping[str, int], names: Sequence[str], directions: Tensor) -> None:
     """Each name, with and without the space before it, and its plural."""
     for name, direction in zip(names, directions, strict=True):
-        for form in (name, name + "s", name + "es", "people" if name == "person" else name):
-            for token in (form, "Ġ" + form):  # how byte-level BPE writes a leading space
-                if token in vocabulary:
-                    words[vocabulary[token]] = direction * WORD_NORM
+        for token in forms(name):
+            if token in vocabulary:
+                words[vocabulary[token]] = direction * WORD_NORM
+
+
+def forms(name: str) -> list[str]:
+    """Tokens that may stand for a name: itself and its plural, each with and without the space before it."""
+    words = (name, name + "s", name + "es", "people" if name == "person" else name)
+    return [token for word in dict.fromkeys(words) for token in (word, "Ġ" + word)]  # Ġ: a space in byte-level BPE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +15,11 @@ import torch
 
 from models.prompt import Layout, Part, block_text, now_text
 from models.rows import Rows
+from models.training.attention import Tails
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from models.cross_dynamics import CrossDynamics
@@ -30,7 +34,7 @@ class History:
     blocks: list[tuple[str, Rows]]  # stamp and rows, oldest first; the last may be the open segment
     now: str
     instant: list[Rows]
-    items: list[Item]
+    items: Sequence[Item]
 
 
 def compose(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int) -> History:
@@ -82,12 +86,29 @@ def fuse(histories: list[History], dynamics: CrossDynamics) -> list[list[Tensor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Laid:
+    """Where the parts of one history stand in its packed sequence."""
+
+    context: int  # rows before the first question
+    rows: list[int]  # first row of each block and of each instant frame
+    starts: list[int]  # first row of each question
+    questions: list[tuple[int, ...]]  # token ids
+    answers: list[tuple[int, ...]]
+
+    @property
+    def length(self) -> int:
+        """Rows of context, questions and answers."""
+        return self.context + sum(map(len, (*self.questions, *self.answers)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Packed:
     """A batch of packed sequences, padded to one length S."""
 
     embeds: Tensor  # (B, S, D)
-    mask: Tensor  # (B, 1, S, S) bool: may row i see column j
+    tails: Tails  # who sees whom
     positions: Tensor  # (B, S)
+    laid: list[Laid]
     answer_at: Tensor  # (n, 2) batch and row whose next token is an answer token
     answer_ids: Tensor  # (n,)
     owner: Tensor  # (n,) which question (over the whole batch) the answer token belongs to
@@ -104,25 +125,28 @@ def pack(
 ) -> Packed:
     """Context once, then every question with its answer."""
     rows: list[Tensor] = []
-    shapes: list[tuple[int, list[tuple[int, int]]]] = []  # context length; (question length, answer length)
+    laid: list[Laid] = []
     at, ids, owner = [], [], []
     asked = 0
     for b, (history, tokens) in enumerate(zip(histories, fused, strict=True)):
         context, tails = lay_out(history, tokens, layout, newline, end_id)
         pieces = [*context, *(part for tail in tails for part in tail)]
         rows.append(_embed(pieces, embedding))
-        length = sum(len(part) for part in context)
-        start, lengths = length, []
-        for question, answer in tails:
+        laid.append(_where(context, tails))
+        for start, (question, answer) in zip(laid[-1].starts, tails, strict=True):
             first = start + len(question) - 1
             at += [(b, first + i) for i in range(len(answer))]
             ids += list(answer.ids)
             owner += [asked] * len(answer)
             asked += 1
-            lengths.append((len(question), len(answer)))
-            start += len(question) + len(answer)
-        shapes.append((length, lengths))
-    return _pad(rows, shapes, torch.tensor(at), torch.tensor(ids), torch.tensor(owner))
+    return _pad(rows, laid, torch.tensor(at), torch.tensor(ids), torch.tensor(owner))
+
+
+def _where(context: list[Part], tails: list[tuple[Part, Part]]) -> Laid:
+    firsts = list(accumulate((len(part) for part in context), initial=0))
+    shown = [first for first, part in zip(firsts, context, strict=False) if part.kind in ("rows", "instant")]
+    starts = list(accumulate((len(question) + len(answer) for question, answer in tails), initial=firsts[-1]))
+    return Laid(firsts[-1], shown, starts[:-1], [question.ids for question, _ in tails], [a.ids for _, a in tails])
 
 
 def lay_out(
@@ -151,23 +175,14 @@ def _embed(parts: list[Part], embedding: torch.nn.Module) -> Tensor:
     return torch.cat(rows)
 
 
-def _pad(
-    rows: list[Tensor], shapes: list[tuple[int, list[tuple[int, int]]]], at: Tensor, ids: Tensor, owner: Tensor
-) -> Packed:
+def _pad(rows: list[Tensor], laid: list[Laid], at: Tensor, ids: Tensor, owner: Tensor) -> Packed:
     longest = max(len(r) for r in rows)
     embeds = torch.stack([torch.nn.functional.pad(r, (0, 0, 0, longest - len(r))) for r in rows])
-    mask = torch.zeros(len(rows), longest, longest, dtype=torch.bool)
     positions = torch.zeros(len(rows), longest, dtype=torch.long)
-    causal = torch.ones(longest, longest, dtype=torch.bool).tril()
-    for b, (context, lengths) in enumerate(shapes):
-        mask[b] = torch.eye(longest, dtype=torch.bool)  # padding sees itself: a row with nothing to see is not a number
-        mask[b, :context, :context] = causal[:context, :context]
-        positions[b, :context] = torch.arange(context)
-        start = context
-        for question, answer in lengths:
-            end = start + question + answer
-            mask[b, start:end, :context] = True
-            mask[b, start:end, start:end] = causal[: end - start, : end - start]
-            positions[b, start:end] = torch.arange(context, context + end - start)
-            start = end
-    return Packed(embeds, mask[:, None], positions, at, ids, owner)
+    for b, one in enumerate(laid):
+        positions[b, : one.context] = torch.arange(one.context)
+        for start, question, answer in zip(one.starts, one.questions, one.answers, strict=True):
+            count = len(question) + len(answer)
+            positions[b, start : start + count] = torch.arange(one.context, one.context + count)
+    tails = Tails([one.context for one in laid], [[*one.starts, one.length] for one in laid])
+    return Packed(embeds, tails, positions, laid, at, ids, owner)

@@ -15,9 +15,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from models.prompt import Layout
+from models.training import pointing
+from models.training.attention import Note, packed_attention
 from models.training.histories import History, Packed, compose, fuse, glance, pack
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 # columns of Rows.motion that the fused tokens must still tell (positions, velocity, entry, exit, ends): an auxiliary
 # head on these made "where" and "moving" learnable in minutes, without it they stay at chance (docs/LOG.md)
 TOLD = (2, 3, 6, 7, 8, 9, 10, 11, 12, 14)
+POINTING = 0.3  # weight of looking at the right rows beside saying the right words
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,12 @@ class LanguagePlan:
     batch: int = 2  # small: here the number of steps counts, not the questions in a step (docs/LOG.md)
     questions: int = 20
     earlier: int = 3  # at most so many whole runs before the last
-    glances_fraction: float = 0.2  # of the time, at the start: single frames only, twice as many per step
+    glances_fraction: float = 0.1  # of the time, at the start: single frames only, twice as many per step
     learning_rate: float = 9e-4
     seed: int = 0
-    save_every_minutes: float = 5.0
+    save_every_minutes: float = 8.0
     exam_batches: int = 40  # of four histories, at the end
+    probe_pictures: int = 1200  # labelled pictures that tell which rows show what
 
 
 def train_language(
@@ -55,28 +60,29 @@ def train_language(
     save: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
     """Train for so many minutes; returns accuracy per question kind on runs that were not trained on."""
-    students = _Students(checkpoint)
+    students = _Students(checkpoint, teacher, plan)
     optimiser = torch.optim.AdamW(students.groups(), lr=plan.learning_rate, betas=(0.9, 0.98))
     rng = np.random.default_rng(plan.seed)
     started = saved = shown = time.monotonic()
-    step, smooth, scores = 0, 0.0, {}
+    step, smooth, scores = 0, np.zeros(3), {}
     while (spent := (time.monotonic() - started) / 60) < plan.minutes:
         part = spent / plan.minutes
         rate = plan.learning_rate * min(1.0, (step + 1) / 40) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * part)))
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
         histories = _draw(runs, teacher, plan, rng, part)
-        loss, words = students.loss(histories)
+        loss, told = students.loss(histories)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(students.parameters(), 1.0)
         optimiser.step()
-        smooth = 0.98 * smooth + 0.02 * words if step else words
+        smooth = 0.98 * smooth + 0.02 * told if step else told
         step += 1
         now = time.monotonic()
         if now - shown > 30:
             shown = now
-            say(f"language {spent:5.1f} min  step {step}  answers {smooth:.3f}  rate {rate:.1e}")
+            losses = "answers {:.3f}  looks {:.2f} {:.2f}".format(*smooth)
+            say(f"language {spent:5.1f} min  step {step}  {losses}  rate {rate:.1e}")
         if now - saved > plan.save_every_minutes * 60:
             scores = students.examine(held_out, teacher, plan)
             say("language  " + "  ".join(f"{kind} {value:.2f}" for kind, value in sorted(scores.items())))
@@ -110,8 +116,10 @@ def _draw(
 class _Students:
     """The trained parts, with the heads that are thrown away afterwards."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, teacher: Teacher, plan: LanguagePlan) -> None:
         self.checkpoint = checkpoint
+        probe = pointing.fit_probe(checkpoint, teacher, pictures=plan.probe_pictures, seed=plan.seed)
+        self.pointer = pointing.Pointer(checkpoint, teacher, probe)
         self.dynamics = checkpoint.cross_dynamics.train()
         self.language = checkpoint.model.model.language_model.train()
         self.head = checkpoint.model.lm_head
@@ -134,13 +142,18 @@ class _Students:
             {"params": vectors, "weight_decay": 0.0, "scale": 1.0},
         ]
 
-    def loss(self, histories: list[History]) -> tuple[Tensor, float]:
+    def loss(self, histories: list[History]) -> tuple[Tensor, NDArray[np.float64]]:
+        """What to lower, and its parts for people: of the words, of where was looked."""
         fused = fuse(histories, self.dynamics)
         packed = self._pack(histories, fused)
-        words = cross_entropy(self._logits(packed), packed.answer_ids)
+        looks = self.pointer.looks(histories, packed.laid, packed.embeds.shape[1])
+        notes = tuple(look.note() for look in looks)
+        words = cross_entropy(self._logits(packed, notes), packed.answer_ids)
+        looked = torch.stack([look.miss(note) for look, note in zip(looks, notes, strict=True)])
         motion = torch.cat([rows.motion for h in histories for rows in [*(r for _, r in h.blocks), *h.instant]]).float()
         told = self.told(torch.cat([t for tokens in fused for t in tokens]))
-        return words + 0.5 * mse_loss(told, motion[:, list(TOLD)]), float(words.detach())
+        loss = words + 0.5 * mse_loss(told, motion[:, list(TOLD)]) + POINTING * looked.sum()
+        return loss, np.array([float(words.detach()), *looked.tolist()])
 
     @torch.no_grad()
     def examine(
@@ -167,11 +180,15 @@ class _Students:
     def _pack(self, histories: list[History], fused: list[list[Tensor]]) -> Packed:
         return pack(histories, fused, self.layout, self.language.embed_tokens, newline=self.newline, end_id=self.end_id)
 
-    def _logits(self, packed: Packed) -> Tensor:
+    def _logits(self, packed: Packed, notes: tuple[Note, ...] = ()) -> Tensor:
         """(n, V) logits at the rows whose next token is an answer token."""
-        mask = torch.zeros(packed.mask.shape).masked_fill(~packed.mask, float("-inf"))
-        out = self.language(
-            inputs_embeds=packed.embeds, attention_mask=mask, position_ids=packed.positions, use_cache=False
-        )
+        with packed_attention(self.language):
+            out = self.language(
+                inputs_embeds=packed.embeds,
+                position_ids=packed.positions,
+                use_cache=False,
+                tails=packed.tails,
+                notes=notes,
+            )
         hidden = out.last_hidden_state[packed.answer_at[:, 0], packed.answer_at[:, 1]]
         return self.head(hidden)  # type: ignore[no-any-return]

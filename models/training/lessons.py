@@ -22,14 +22,28 @@ class Run:
     truth: Any  # the teacher's own record of what happened; goes back to it in `Teacher.ask`
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Protocol):
     """A question about a history and its one true answer."""
 
-    kind: str  # what, colour, count, where, moving, exists, seen, past_colour, order ...
-    mode: str  # present or past
-    text: str
-    answer: str
+    @property
+    def kind(self) -> str:
+        """One of what, colour, count, where, moving, exists, seen, past_colour, order ..."""
+
+    @property
+    def mode(self) -> str:
+        """Either present or past."""
+
+    @property
+    def text(self) -> str:
+        """The question, one of many wordings."""
+
+    @property
+    def answer(self) -> str:
+        """The answer in its one wording."""
+
+    @property
+    def there(self) -> bool:
+        """Whether what the question names was there at all."""
 
 
 class Teacher(Protocol):
@@ -44,7 +58,7 @@ class Teacher(Protocol):
     def run(self, seed: int, seconds: float, fps: float) -> Run:
         """A stretch of a scene."""
 
-    def ask(self, runs: Sequence[tuple[Any, float, float]], now_s: float, seed: int, count: int) -> list[Item]:
+    def ask(self, runs: Sequence[tuple[Any, float, float]], now_s: float, seed: int, count: int) -> Sequence[Item]:
         """Questions about runs laid end to end: (truth, where its time 0 falls, how many seconds of it were seen)."""
 
     def corpus(self) -> list[str]:

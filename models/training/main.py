@@ -48,6 +48,7 @@ class TrainPlan:
     batch: int = 2
     pictures: int = 6000
     exam_batches: int = 40
+    start: str | None = None
 
 
 def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None]) -> int:
@@ -97,12 +98,16 @@ def _plan(argv: Sequence[str]) -> TrainPlan:
     parser.add_argument("--batch", type=int, default=2, help="histories per step")
     parser.add_argument("--pictures", type=int, default=6000, help="painted for the tower before it starts")
     parser.add_argument("--exam-batches", type=int, default=40, help="of four histories, for the accuracy printed")
+    parser.add_argument("--start", help="a checkpoint to go on from, instead of a new tower; for example: bundled")
     found = parser.parse_args(argv)
     return TrainPlan(**vars(found))
 
 
 def _tower(plan: TrainPlan, teacher: Teacher, say: Callable[[str], None]) -> Checkpoint:
     folder = plan.out / "tower"
+    if plan.start:
+        say(f"tower: that of {plan.start}")
+        return open_checkpoint(plan.start)
     if (folder / "config.json").is_file():
         say(f"tower: taken from {folder}")
         return open_checkpoint(folder)

@@ -8,6 +8,7 @@ import torch
 
 from models.checkpoint import open_checkpoint
 from models.prompt import Layout
+from models.training.attention import packed_attention
 from models.training.histories import compose, fuse, lay_out, pack
 from models.training.lessons import Teacher
 from models.training.main import main
@@ -53,10 +54,10 @@ def packing_hides_questions_from_each_other(folder: Path) -> None:
     with torch.no_grad():
         fused = fuse([history], checkpoint.cross_dynamics)
         packed = pack([history], fused, layout, language.embed_tokens, newline=newline, end_id=end_id)
-        mask = torch.zeros(packed.mask.shape).masked_fill(~packed.mask, float("-inf"))
-        whole = language(
-            inputs_embeds=packed.embeds, attention_mask=mask, position_ids=packed.positions
-        ).last_hidden_state
+        with packed_attention(language):
+            whole = language(
+                inputs_embeds=packed.embeds, position_ids=packed.positions, tails=packed.tails
+            ).last_hidden_state
         context, tails = lay_out(history, fused[0], layout, newline, end_id)
         question, answer = tails[-1]
         rows = [

@@ -59,6 +59,11 @@ class Item:
     lag_s: float  # now minus the end of that
     time_s: float | None = None  # `when`: the time asked for, s of the history
 
+    @property
+    def there(self) -> bool:
+        """Whether what the question names was there at all."""
+        return self.answer not in ("no", NUMBERS[0])
+
 
 class _View:
     """A history as seen from its end."""

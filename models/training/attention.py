@@ -1,0 +1,103 @@
+"""Attention over packed histories: every question sees the context and itself, never the others.
+
+A mask over the whole sequence would cost far more work: context rows see no question. So the context attends causally
+to itself, and the questions, all together, to the context and to their own rows. Registered with transformers by name,
+as `models/attention.py` is. One head of a layer can be noted for chosen rows (`models/training/pointing.py`).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+NAME = "longwatch_packed"
+
+
+class Tails:
+    """Who sees whom in a padded batch: per history the context's length and where each question begins and ends."""
+
+    def __init__(self, contexts: list[int], bounds: list[list[int]]) -> None:
+        """`bounds[b]`: first row of each question of history b, then its end."""
+        self.contexts = contexts
+        self.lengths = [found[-1] for found in bounds]
+        self.masks = [_mask(context, found) for context, found in zip(contexts, bounds, strict=True)]
+
+
+@dataclass(slots=True, eq=False)
+class Note:
+    """The attention of one head of one layer at chosen rows: asked for before a pass, filled in by it."""
+
+    layer: int
+    head: int
+    at: Tensor  # (m, 2) batch and row
+    log_shares: Tensor | None = None  # (m, S) log of a distribution over the rows that may be seen
+
+
+@contextmanager
+def packed_attention(language_model: Any) -> Iterator[None]:
+    """Inside, the language model takes `tails` (and `notes`) and reads packed histories."""
+    config = language_model.config
+    usual = config._attn_implementation  # noqa: SLF001  transformers has no public getter for it
+    config._attn_implementation = NAME  # noqa: SLF001
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual  # noqa: SLF001
+
+
+def _mask(context: int, bounds: list[int]) -> Tensor:
+    """(questions' rows, all rows) bool: the context, and what came before in the same question."""
+    rows = bounds[-1] - context
+    owner = torch.zeros(rows, dtype=torch.long)
+    for start in bounds[:-1]:
+        owner[start - context :] += 1
+    own = (owner[:, None] == owner[None, :]) & torch.ones(rows, rows, dtype=torch.bool).tril()
+    return torch.cat([torch.ones(rows, context, dtype=torch.bool), own], 1)
+
+
+def _packed_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, _mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """The function transformers calls: (B, heads, S, d) in, (B, S, heads, d) out; padding comes out as zeros."""
+    tails: Tails = kwargs["tails"]
+    notes: tuple[Note, ...] = kwargs.get("notes", ())
+    scale = float(kwargs["scaling"])
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    whole = []
+    for b, (context, length, mask) in enumerate(zip(tails.contexts, tails.lengths, tails.masks, strict=True)):
+        one = slice(b, b + 1)
+        q, k, v = query[one, :, :length], key[one, :, :length], value[one, :, :length]
+        seen = scaled_dot_product_attention(
+            q[:, :, :context], k[:, :, :context], v[:, :, :context], is_causal=True, scale=scale
+        )
+        asked = scaled_dot_product_attention(q[:, :, context:], k, v, attn_mask=mask.to(q.device), scale=scale)
+        whole.append(torch.nn.functional.pad(torch.cat([seen, asked], 2), (0, 0, 0, query.shape[2] - length)))
+    for note in notes:
+        if note.layer == module.layer_idx and len(note.at):
+            note.log_shares = _log_shares(query, key, tails, note, scale)
+    return torch.cat(whole).transpose(1, 2), None
+
+
+def _log_shares(query: Tensor, key: Tensor, tails: Tails, note: Note, scale: float) -> Tensor:
+    """(m, S) log attention of the noted head at the noted rows, all of which belong to questions."""
+    b, row = note.at[:, 0], note.at[:, 1]
+    scores = torch.einsum("md,msd->ms", query[b, note.head, row], key[b, note.head]) * scale
+    seen = torch.zeros_like(scores, dtype=torch.bool)
+    for i, (batch, at) in enumerate(note.at.tolist()):
+        mask = tails.masks[batch]
+        seen[i, : mask.shape[1]] = mask[at - tails.contexts[batch]].to(seen.device)
+    return scores.masked_fill(~seen, float("-inf")).log_softmax(1)
+
+
+AttentionInterface.register(NAME, _packed_attention)
