@@ -5,7 +5,8 @@
 Every stream runs through gate, vision tower, token base, dynamics map, cross-dynamics attention and KV memory, frame by
 frame; questions come while it runs and see nothing later than now. Floors, on the same questions:
 
-    blind       the one answer that is most often right for that kind of question: no picture at all
+    blind       the best rule per kind of question that needs no picture, chosen with hindsight: always the same
+                answer, or always the first (second) thing that the question names
     last frame  the same model with the newest frame only
     last 4      the same model with the last four frames and no memory (SimpleStream, arXiv 2604.02317)
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -159,13 +161,19 @@ def _age(lag_s: float) -> str:
 
 
 def _row(asked: Sequence[Asked]) -> dict[str, float]:
-    blind = 0
-    for kind in {one.item.kind for one in asked}:  # the best constant answer of each kind, chosen with hindsight
-        answers = Counter(one.item.answer for one in asked if one.item.kind == kind)
-        blind += answers.most_common(1)[0][1]
+    rules: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for one in asked:
+        rules[one.item.kind].update(_right_rules(one.item))
+    blind = sum(counts.most_common(1)[0][1] for counts in rules.values())
     right = {name: sum(one.said[name] == one.item.answer for one in asked) / len(asked) for name in SYSTEMS}
     half = 1.96 * math.sqrt(max(right["longwatch"] * (1 - right["longwatch"]), 1e-9) / len(asked))
     return {"questions": len(asked), **right, "blind": blind / len(asked), "plus_minus": half}
+
+
+def _right_rules(item: Item) -> list[str]:
+    """Rules for guessing without a picture that give the true answer to this question."""
+    named = re.findall(r"the \w+ \w+", item.text)
+    return [f"say {item.answer}", *(f"say name {i}" for i, name in enumerate(named) if name == item.answer)]
 
 
 def render(table: dict[str, dict[str, float]]) -> list[str]:

@@ -37,3 +37,22 @@ def test_right_is_right_and_wrong_is_wrong() -> None:
     row = answers.tabulate(asked)["all present"]
     assert [row[name] for name in SYSTEMS] == [1.0, 0.5, 0.0]
     assert row["blind"] == 0.5  # the best constant answer is right once
+
+
+def test_guessing_from_the_question_alone_may_name_what_it_names() -> None:
+    """Half of "which came first" is right by always naming the first of the two: blind must not look weaker."""
+
+    def order(answer: str) -> Asked:
+        said = dict.fromkeys(SYSTEMS, answer)
+        text = "Which came first, the red car or the blue dog?"
+        return Asked(Item("order", "past", text, answer, (0.0, 1.0), 0.0), said)
+
+    other = order("the green ball")
+    table = answers.tabulate([order("the red car"), order("the red car"), order("the blue dog"), other])
+    assert table["all past"]["blind"] == 0.5
+    texts = ("Which came first, the red car or the blue dog?", "Which came first, the white box or the red ball?")
+    firsts = [
+        Asked(Item("order", "past", t, a, (0.0, 1.0), 0.0), dict.fromkeys(SYSTEMS, a))
+        for t, a in zip(texts, ("the red car", "the white box"), strict=True)
+    ]
+    assert answers.tabulate(firsts)["all past"]["blind"] == 1.0
