@@ -12,6 +12,7 @@ import logging
 import re
 import threading
 import traceback
+from collections.abc import Iterator
 from urllib.parse import quote, quote_plus, unquote
 
 MASK = "***"
@@ -20,11 +21,19 @@ MOST_SECRETS = 1024  # the oldest leaves first; a house has a few dozen
 
 # Greedy to the last @ of the word: a raw password may itself hold @, / or ?, and hiding too much costs nothing.
 _USER_INFO = re.compile(r"(?<=://)\S*@")
-_TELLING = (
-    r"(?:[\w.-]*(?:token|secret|passw\w*|pwd|passphrase|api[_-]?key|signature|credential|auth)[\w.-]*"
-    r"|pass|key|sig|user|usr|username|login)"
+_KEYS = (  # bounded: what strangers send comes through here too, and must not cost its length squared
+    r"(?:[\w.-]{0,64}(?:token|secret|passw\w*|pwd|passphrase|api[_-]?key|signature|credential|loginpas)[\w.-]{0,64}"
+    r"|pass|psw|key|sig)"
 )
+_TELLING = r"(?:[\w.-]{0,64}auth[\w.-]{0,64}|user|usr|username|login|loginuse|" + _KEYS + ")"
 _QUERY = re.compile(rf"(?i)([?&;]{_TELLING}=)[^&\s\"'<>#]+")
+# Many recorders take user and password in the path: rtsp://host/user=admin_password=..._channel=1_stream=0.sdp. A
+# value ends where the next key begins and not at any _, for a password may hold one. Only inside URLs, for our own
+# sentences say `max_tokens=64`.
+_URL = re.compile(r"://\S+")
+_PATH_VALUE = r"(?:(?!_[A-Za-z0-9]+=)[^&/\s\"'<>#?])+"
+_PATH = re.compile(rf"(?i)([/_]{_TELLING}=){_PATH_VALUE}")
+_KEPT = re.compile(rf"(?i)(?:[?&;]{_KEYS}=([^&\s\"'<>#]+)|[/_]{_KEYS}=({_PATH_VALUE}))")
 _HEADER = re.compile(r"(?i)\b(authorization\s*[:=]\s*)(?:(basic|digest|bearer)\s+)?[^\r\n]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 
@@ -57,6 +66,12 @@ def register_secret(secret: str) -> None:
     _vault.add({form for form in forms if len(form.strip()) >= SHORTEST_SECRET})
 
 
+def secrets_in(url: str) -> Iterator[str]:
+    """The passwords, keys and tokens in a URL's path and query. No user names: `admin` is an ordinary word."""
+    for found in _KEPT.finditer(url):
+        yield found[1] or found[2]
+
+
 def redact(text: object) -> str:
     """The text of anything (also an exception) with credentials replaced by `***`."""
     clean = str(text)
@@ -65,6 +80,7 @@ def redact(text: object) -> str:
         clean = pattern.sub(MASK, clean)
     clean = _USER_INFO.sub(f"{MASK}@", clean)
     clean = _QUERY.sub(rf"\g<1>{MASK}", clean)
+    clean = _URL.sub(lambda url: _PATH.sub(rf"\g<1>{MASK}", url[0]), clean)
     clean = _HEADER.sub(rf"\g<1>{MASK}", clean)
     return _BEARER.sub(rf"\g<1> {MASK}", clean)
 

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from stream.config.document import Document, Place, read_document
 from stream.config.schema import Config
-from stream.redact import redact, register_secret
+from stream.redact import redact, register_secret, secrets_in
 
 SIZE_LIMIT = 1024 * 1024  # bytes; checked before reading
 MOST_PROBLEMS = 50  # shown at once
@@ -141,6 +141,8 @@ def _register_secrets(data: object) -> None:
         for value in data:
             _register_secrets(value)
     elif isinstance(data, str) and "://" in data:
+        for secret in secrets_in(data):
+            register_secret(secret)
         try:
             password = urlsplit(data).password
         except ValueError:  # not a URL after all; whoever opens it will say so

@@ -122,6 +122,11 @@ cameras: {front: {source: "rtsp://u:canary-four@cam/1", fps: canary-five}}
     assert "canary-four" not in repr(parse('cameras: {front: {source: "rtsp://u:canary-four@cam/1"}}'))
 
 
+def test_a_password_in_the_path_of_a_source_is_a_secret_everywhere() -> None:
+    parse('cameras: {front: {source: "rtsp://cam/user=admin_password=canary-path_channel=1_stream=0.sdp"}}')
+    assert redact("libav: canary-path was refused for admin") == "libav: *** was refused for admin"
+
+
 @pytest.mark.parametrize(
     ("mqtt", "part"),
     [

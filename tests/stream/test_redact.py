@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from stream import redact as module
-from stream.redact import RedactingFilter, redact, register_secret
+from stream.redact import RedactingFilter, redact, register_secret, secrets_in
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,12 @@ CANARY = "c4nary-Zwölf@:/?#%41 end"
         "http://cam/video?user=admin&password=hunter22&x=1",
         "http://cam/video?access_token=hunter22",
         "https://cam/video?api-key=hunter22#top",
+        "rtsp://10.0.0.5:554/user=admin_password=hunter22_channel=1_stream=0.sdp",
+        "rtsp://10.0.0.5:554/user=admin_password=a_hunter22_b_channel=1_stream=0.sdp?real_stream",
+        "[Errno 5] 'rtsp://10.0.0.5:554/user=admin&password=hunter22&channel=1'",
+        "rtsp://10.0.0.5/live/ch0_psw=hunter22/main and then http://cam/snap.cgi?loginuse=a&loginpas=hunter22",
+        "http://cam/video?token=ab_hunter22",
+        "http://cam/video?x_auth_x=hunter22",
         "Authorization: Basic hunter22hunter22==",
         "authorization=Digest username=x, response=hunter22",
         "sent header Bearer hunter22hunter22",
@@ -42,6 +48,17 @@ def test_the_usual_places_are_masked(text: str) -> None:
 def test_what_is_no_secret_stays() -> None:
     text = "rtsp://cam:554/live?channel=1&subtype=0 sent no picture for 10 s; ask me@example.org"
     assert redact(text) == text
+
+
+def test_a_path_keeps_what_is_no_secret() -> None:
+    shown = redact("rtsp://10.0.0.5:554/user=admin_password=hunter22_channel=1_stream=0.sdp at max_tokens=64")
+    assert shown == "rtsp://10.0.0.5:554/user=***_password=***_channel=1_stream=0.sdp at max_tokens=64"
+
+
+def test_a_url_tells_which_of_its_words_are_secrets() -> None:
+    path = "rtsp://10.0.0.5/user=admin_password=hunter_22_channel=1_stream=0.sdp"
+    assert list(secrets_in(path)) == ["hunter_22"]
+    assert list(secrets_in("http://cam/video?user=admin&token=a_b&x=1")) == ["a_b"]
 
 
 def test_a_registered_secret_is_masked_in_every_form_and_a_longer_one_first() -> None:
