@@ -207,15 +207,24 @@ def _load_model(
                 "pip install --no-build-isolation 'longwatch[flash]' or set attention: auto."
             )
     try:
-        return LlavaOnevisionForConditionalGeneration.from_pretrained(
+        loaded: Any = LlavaOnevisionForConditionalGeneration.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation={"text_config": "sdpa", "vision_config": vision_attention},
             use_safetensors=True,
             local_files_only=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # transformers, safetensors and huggingface_hub raise a dozen unrelated kinds
         raise CheckpointError(f"The checkpoint {asked} could not be loaded: {_first_line(error)}") from error
+    model, told = loaded
+    missing = sorted(set(told["missing_keys"]) - {"lm_head.weight"})  # tied to the embedding, so not stored
+    if missing:  # transformers fills them with noise and goes on
+        names = ", ".join(missing[:3])
+        raise CheckpointError(
+            f"The checkpoint {asked} lacks {len(missing)} of its weights ({names} …); download it again."
+        )
+    return model  # type: ignore[no-any-return]
 
 
 def _load_tokenizer(folder: Path, asked: str | Path) -> PreTrainedTokenizerBase:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from models.checkpoint import (
     CARD_FILE,
@@ -114,6 +115,30 @@ def test_what_is_no_checkpoint_is_refused_in_a_sentence(
         if content is not None:
             (place / path.name).write_bytes(content)
     with pytest.raises(CheckpointError, match=says):
+        open_checkpoint(place)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_weights_that_are_missing_are_not_made_up(folder: Path, tmp_path: Path, kept: float) -> None:
+    place = tmp_path / "half"
+    place.mkdir()
+    for path in folder.iterdir():
+        (place / path.name).write_bytes(path.read_bytes())
+    weights = load_file(place / "model.safetensors")
+    names = sorted(weights)[: int(kept * len(weights))]
+    save_file({"of.another.model": torch.zeros(1)} | {n: weights[n] for n in names}, place / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"lacks .* of its weights"):
+        open_checkpoint(place)
+
+
+def test_a_configuration_of_wrong_types_is_refused_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "odd"
+    place.mkdir()
+    for path in folder.iterdir():
+        (place / path.name).write_bytes(path.read_bytes())
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"text_config": 5}))
+    with pytest.raises(CheckpointError, match="could not be loaded"):
         open_checkpoint(place)
 
 
