@@ -157,15 +157,13 @@ class Agent:
         return self.held
 
     async def clear(self) -> None:
-        """Forget what was seen."""
-        await self._device.run(self._memory.clear, priority=ASK)
-        self.freshness.forget()
-        self.album.clear()
+        """Forget what was seen, on disk as well."""
+        try:
+            await self._keeping.forget()
+        finally:
+            self.freshness.forget()
+            self.album.clear()
         self._telling.memory("cleared", await self.holdings(), self.epoch)
-
-    async def snapshot(self, path: Path) -> None:
-        """Write the memory to a file; atomic."""
-        await self._device.run(self._memory.snapshot, path, priority=ASK)
 
     # watch
 

@@ -1,4 +1,4 @@
-"""A camera's memory over a restart: read back at the start, written now and then and on leaving."""
+"""A camera's memory over a restart: read back at the start, written now and then and on leaving, or forgotten."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Keeping:
             await self._device.run(self._memory.restore, self.path, priority=ASK)
             held = await self._device.run(self._memory.holdings, priority=ASK)
         except Exception as error:  # another model's, or damaged: begin anew, but do not overwrite what may be of use
-            aside = self.path.with_name(f"{self.path.name}.unread")
+            aside = _unread(self.path)
             self._telling.fault(f"what was remembered cannot be read and is kept as {aside.name}", error)
             self._put_aside(self.path, aside)
             return None
@@ -54,15 +54,36 @@ class Keeping:
         if self.path is None:
             return
         try:
-            frames = (await self._device.run(self._memory.holdings, priority=ASK)).frames_seen
-            if frames != self._frames:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                await self._device.run(self._memory.snapshot, self.path, priority=ASK)
-                self._frames = frames
+            await self._device.run(self._write, self.path, priority=ASK)
         except DeviceClosed:
             return
         except Exception as error:  # a full disk: go on watching, try again next time
             self._telling.fault("what is remembered cannot be written", error)
+
+    def _write(self, path: Path) -> None:
+        """On the device thread, in one turn: what is counted is what is written."""
+        frames = self._memory.holdings().frames_seen
+        if frames != self._frames:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._memory.snapshot(path)
+            self._frames = frames
+
+    async def forget(self) -> None:
+        """Clear the memory and all that is kept of it. Raises `OSError` when the disk does not let go of it."""
+        try:
+            await self._device.run(self._erase, priority=ASK)
+        except OSError as error:
+            self._telling.fault("what was remembered cannot be removed from the disk", error)
+            raise
+
+    def _erase(self) -> None:
+        """On the device thread, in one turn: a save comes before it or after it, never between."""
+        self._memory.clear()
+        self._frames = self._memory.holdings().frames_seen  # nothing to write until something is seen
+        if self.path is not None:
+            # Also what a former life could not read, and what one that crashed had half written.
+            for path in (self.path, _unread(self.path), *self.path.parent.glob(f".{self.path.name}.*.part")):
+                path.unlink(missing_ok=True)
 
     async def save_within(self, seconds: float) -> None:
         """The last one, on leaving; the one before stays when there is no time."""
@@ -71,3 +92,8 @@ class Keeping:
                 await self.save()
         except TimeoutError:
             log.warning("There was no time to write %s; the last snapshot stays.", self.path)
+
+
+def _unread(path: Path) -> Path:
+    """Where a snapshot goes that cannot be read."""
+    return path.with_name(f"{path.name}.unread")
