@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity
 
 from kernels import ops
 from models import segment
 from models.dynamics_map import DynamicsMap
 from models.rows import MOTION_FEATURES, Rows
+from models.stillness import Said, nothing_new
 from models.token_base import TokenBase
 from stream.flow import Tokens
 
@@ -80,9 +81,7 @@ class Perception:
         self._from_s = 0.0
         self._until_s = 0.0
         self._changed = 0.0  # pictures' worth of changed cells in the open segment
-        self._last_rows: Tensor | None = (
-            None  # (F, D) of the last closed segment: what "nothing new" is measured against
-        )
+        self._said: Said | None = None  # by the last segment with rows: what "nothing new" is measured against
 
     @property
     def codes_alive(self) -> int:
@@ -117,7 +116,7 @@ class Perception:
         if self.config.length == "adaptive" and self._is_static(rows):
             rows = _none(rows)
         else:
-            self._last_rows = rows.embeds
+            self._said = Said.by(rows)
         self._open, self._changed = [], 0.0
         return rows
 
@@ -169,7 +168,8 @@ class Perception:
             state[f"{name}.times_s"] = torch.tensor([s.time_s for s in seen], dtype=torch.float64)
         numbers = [self.frames_seen, self.patches_seen, self._from_s, self._until_s, self._changed]
         state["numbers"] = torch.tensor(numbers, dtype=torch.float64)
-        state["last_rows"] = self._last_rows if self._last_rows is not None else torch.zeros(0, self.dim)
+        said = self._said or Said(torch.zeros(0, self.dim), torch.zeros(0, self.grid[0] * self.grid[1]))
+        state["said.embeds"], state["said.places"] = said.embeds, said.places
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -180,7 +180,8 @@ class Perception:
         self._instant = deque(_seen(state["instant.embeds"], state["instant.times_s"]), self.config.instant_frames)
         frames, self.patches_seen, self._from_s, self._until_s, self._changed = (float(n) for n in state["numbers"])
         self.frames_seen = int(frames)
-        self._last_rows = state["last_rows"].clone() if len(state["last_rows"]) else None
+        said = Said(state["said.embeds"].clone(), state["said.places"].clone())
+        self._said = said if len(said.embeds) else None
 
     def _remember(self, tokens: Tokens, time_s: float) -> None:
         assigned = self.base.assign(tokens.embeds, tokens.mass)
@@ -215,12 +216,8 @@ class Perception:
         )
 
     def _is_static(self, rows: Rows) -> bool:
-        """Does the last closed segment already say all of this one, within the distortion target?"""
-        if self._last_rows is None:
-            return False
-        cosine = normalize(rows.embeds.float(), dim=1) @ normalize(self._last_rows.float(), dim=1).T
-        error = 1 - cosine.amax(1)
-        return float(error.max()) < self.config.distortion_target
+        """Has the last segment with rows already said all of this one, within the distortion target?"""
+        return self._said is not None and nothing_new(rows, self._said, self.config.distortion_target)
 
     def _whole_frame(self, seen: _Seen, back: int) -> Rows:
         """One row per cell; position is the cell's own, motion that of its code over the frames up to this one."""

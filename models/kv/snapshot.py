@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from models.kv.tiers import Tiers
 
-FORMAT = "longwatch-memory-1"
+FORMAT = "longwatch-memory-2"
 _BLOCK = ("raw", "values", "fused", "mass", "cells")
 _COLD = ("fused", "mass", "cells", "sketch")
 _HEADER_BYTES = 64 << 20  # of JSON and names, beside the tensors
