@@ -1,4 +1,4 @@
-"""From a grid of embeddings to `Tokens`: the one place that says which row is which cell."""
+"""From a grid of embeddings to `Tokens`: the one place that says which row is which cell, and brings them to the host."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 def as_tokens(embeds: Tensor, frame: Frame, grid: tuple[int, int]) -> Tokens:
-    """(P, D) embeddings in raster order to the tokens of one frame."""
+    """(P, D) embeddings in raster order to the tokens of one frame, float32 on the host.
+
+    Token base, dynamics map and segments live on the host: they are small, full of comparisons and counted there. The
+    tokens hold no more than their own rows: a view of a batch would keep the frames of other cameras alive with it.
+    """
     rows, columns = grid
     y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
     places = torch.stack([torch.zeros_like(y), y, x], -1).view(-1, 3).to(torch.int32)
+    own = embeds.float().cpu()
+    if own.untyped_storage().nbytes() > own.nbytes:
+        own = own.clone()
     return Tokens(
-        embeds=embeds.float().cpu() if embeds.device.type == "cpu" else embeds,
-        places=places,
-        mass=torch.ones(rows * columns),
-        grid=grid,
-        span_s=(frame.time_s, frame.time_s),
+        embeds=own, places=places, mass=torch.ones(rows * columns), grid=grid, span_s=(frame.time_s, frame.time_s)
     )
