@@ -26,6 +26,10 @@ class Event:
     data: Mapping[str, JSON]
 
 
+class TooManyListeners(RuntimeError):
+    """Enough listen already: nobody is heard worse because one more came."""
+
+
 class Subscription(Generic[T]):
     """One listener's own bounded queue. When it is full the oldest item goes, and `dropped` says how many went."""
 
@@ -68,7 +72,7 @@ class Hub(Generic[T]):
     def __init__(self, capacity: int = 256, listeners: int = 256) -> None:
         self.capacity = capacity
         self.dropped = 0  # items lost by listeners that have left; see `dropped_total`
-        self._limit = listeners
+        self.limit = listeners
         self._recent: deque[T] = deque(maxlen=capacity)
         self._subscriptions: set[Subscription[T]] = set()
         self._closed = False
@@ -99,10 +103,10 @@ class Hub(Generic[T]):
     ) -> AsyncIterator[Subscription[T]]:
         """Listen while the block is open; `replay` picks recent items to hear first.
 
-        Raises `RuntimeError` when too many listen already.
+        Raises `TooManyListeners`.
         """
-        if len(self._subscriptions) >= self._limit:
-            raise RuntimeError(f"{self._limit} listeners are connected already; close one and try again.")
+        if len(self._subscriptions) >= self.limit:
+            raise TooManyListeners(f"{self.limit} listeners are connected already; close one and try again.")
         subscription: Subscription[T] = Subscription(capacity or self.capacity)
         for item in self._recent:
             if replay is not None and replay(item):

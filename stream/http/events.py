@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Request
@@ -10,7 +11,7 @@ from starlette.responses import Response
 
 from stream.http.problems import Problem
 from stream.http.streaming import Streaming, event
-from stream.hub import Event, Kind
+from stream.hub import Event, Kind, Subscription, TooManyListeners
 from stream.wire import rfc3339
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from stream.station import Station
 
 QUEUE = 256  # events a reader may be behind before it loses the oldest, and is told so
+FULL_S = 10.0  # when all places are taken: how soon asking again may help
 KINDS = frozenset(get_args(Kind))
 Camera = Annotated[str | None, Query(description="Only this camera's.", max_length=64)]
 Kinds = Annotated[str | None, Query(description=f"Comma-separated: {', '.join(sorted(KINDS))}.", max_length=100)]
@@ -63,29 +65,33 @@ def event_routes(station: Station) -> APIRouter:
     @router.get("/stream", summary="Events as they happen (SSE)", response_class=Response)
     async def stream(request: Request, camera: Camera = None, kinds: Kinds = None, after: After = None) -> Response:
         """`id:`, `event:` (the kind), `data:`; resumes after `Last-Event-ID`. A `gap` event: some were lost."""
-        told = listen(station, wanted(camera, kinds), cursor(request, after))
-        slow = station.meters.sse_slow.inc
-        return Streaming(told, until=request.app.state.closing, on_slow=slow)
+        asked_for, since = wanted(camera, kinds), cursor(request, after)
+        replay = station.events.after(since) if since is not None else None
+        async with AsyncExitStack() as stack:
+            try:  # before the first byte: a failure has its own status
+                subscription = await stack.enter_async_context(station.events.subscribe(QUEUE, replay))
+            except TooManyListeners as full:
+                raise Problem(503, "too_many_listeners", str(full), retry_after_s=FULL_S) from None
+            stack.enter_context(station.meters.sse_clients.track_inprogress())
+            told = listen(station, subscription, asked_for, since)
+            ends, slow = stack.pop_all(), station.meters.sse_slow.inc
+        return Streaming(told, until=request.app.state.closing, on_slow=slow, on_end=ends.aclose)
 
     return router
 
 
-async def listen(station: Station, asked_for: Callable[[Event], bool], after: int | None) -> AsyncIterator[bytes]:
-    """Events as server-sent events, from the one after `after` on (None: from now on)."""
+async def listen(
+    station: Station, subscription: Subscription[Event], asked_for: Callable[[Event], bool], after: int | None
+) -> AsyncIterator[bytes]:
+    """Events as server-sent events; those after `after` (None: from now on) are in the subscription already."""
     hub = station.events
-    replay = hub.after(after) if after is not None else None
-    try:
-        async with hub.subscribe(QUEUE, replay) as subscription:
-            with station.meters.sse_clients.track_inprogress():
-                yield b"retry: 2000\n\n"
-                lost = 0
-                if after is not None and after < hub.last_id and hub.recent() and hub.recent()[0].id > after + 1:
-                    yield event({"dropped": None}, name="gap")
-                async for told in subscription:
-                    if subscription.dropped > lost:
-                        yield event({"dropped": subscription.dropped - lost}, name="gap")
-                        lost = subscription.dropped
-                    if asked_for(told):
-                        yield event(event_payload(told), name=told.kind, number=told.id)
-    except RuntimeError as full:
-        yield event({"message": str(full)}, name="full")
+    yield b"retry: 2000\n\n"
+    lost = 0
+    if after is not None and after < hub.last_id and hub.recent() and hub.recent()[0].id > after + 1:
+        yield event({"dropped": None}, name="gap")
+    async for told in subscription:
+        if subscription.dropped > lost:
+            yield event({"dropped": subscription.dropped - lost}, name="gap")
+            lost = subscription.dropped
+        if asked_for(told):
+            yield event(event_payload(told), name=told.kind, number=told.id)

@@ -6,11 +6,15 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
+import httpx
+import pytest
 from fastapi import FastAPI
 from starlette.requests import Request
 
+from stream.http import events as events_module
 from stream.http.server import serving
 from stream.http.streaming import Streaming, event
 from tests.stream.http.conftest import House, until
@@ -78,6 +82,40 @@ async def test_streams_count_their_readers(house: House):
         await anext(reply.aiter_lines())
         assert clients() == 1.0
     await until(lambda: clients() == 0.0)
+
+
+async def test_one_reader_too_many_is_a_503_and_comes_in_when_a_place_is_free(house: House):
+    events = house.station.events
+    async with AsyncExitStack() as full:
+        while events.listeners < events.limit:
+            await full.enter_async_context(events.subscribe(1))
+        reply = await house.http.get("/api/v1/events/stream")
+        assert reply.status_code == 503 and reply.json()["code"] == "too_many_listeners"
+        assert reply.headers["content-type"] == "application/problem+json"
+        assert int(reply.headers["retry-after"]) >= 1
+        assert events.listeners == events.limit
+    async with house.http.stream("GET", "/api/v1/events/stream") as stream:
+        assert stream.status_code == 200 and await anext(stream.aiter_lines()) == "retry: 2000"
+    await until(lambda: events.listeners == 0)  # leaving gives the place back
+
+
+async def test_an_error_in_the_middle_is_not_called_full(house: House, caplog: pytest.LogCaptureFixture):
+    def broken(_: object) -> dict[str, Any]:
+        raise RuntimeError("a fault of ours")
+
+    heard: list[str] = []
+
+    async def read() -> None:
+        async with house.http.stream("GET", "/api/v1/events/stream?after=0") as stream:
+            heard.extend([line async for line in stream.aiter_lines()])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events_module, "event_payload", broken)
+        with pytest.raises(httpx.RemoteProtocolError):  # the body breaks off: whoever reads knows it is not whole
+            await read()
+    assert not any("full" in line for line in heard)
+    await until(lambda: house.station.events.listeners == 0)
+    assert "a fault of ours" in caplog.text
 
 
 async def endless() -> AsyncIterator[bytes]:
