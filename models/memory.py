@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Crowded", "Memory", "MemoryConfig", "open_memory"]
 
-MOST_PINS = 8
 _STAMP_TOKENS = len("[00:00:00-00:00:00]")  # a token is at least one letter
 _PROMOTE_WITHIN_S = 3600.0
 
@@ -131,7 +130,7 @@ class Memory:
         entry = self.ledger.entries.get(block_id)
         if entry is None or entry.state != "hot":
             raise ValueError(f"Block {block_id} is not at hand; only such blocks can be pinned.")
-        most = min(MOST_PINS, self._hot.bound // 2)
+        most = self._hot.most_pins
         if pinned and not entry.pinned and sum(e.pinned for e in self.ledger.entries.values()) >= most:
             raise ValueError(f"{most} blocks are pinned already; unpin one first.")
         entry.pinned = pinned
@@ -187,10 +186,13 @@ class Memory:
             raise ValueError(
                 f"The snapshot {path.name} was made with other memory settings; start without it."
             ) from error
-        self.perception = perception
-        self._reader = replace(self._reader, epoch=MediaEpoch(found.state.epoch_wall_s))
-        self._reset()
-        self._load(found)
+        reader = replace(self._reader, epoch=MediaEpoch(found.state.epoch_wall_s))
+        ledger, progress = Ledger(), Progress.of(found.state.progress)
+        ledger.load(found.state.ledger)
+        hot = Hot(reader, self.plan, ledger, self._sinks)
+        hot.load(found, progress.seen_s)
+        self.perception, self._reader = perception, reader  # only now: what failed above changed nothing
+        self.ledger, self._hot, self._progress, self._shown = ledger, hot, progress, None
 
     def _close(self, rows: Rows) -> None:
         """A segment ended: commit it, or extend the block before where it says nothing new."""
@@ -280,15 +282,6 @@ class Memory:
             epoch=positions.epoch,
             promotions=sorted(self._hot.promotions),
         )
-
-    def _load(self, found: kept.Found) -> None:
-        state, tiers = found.state, self._hot.tiers
-        self.ledger.load(state.ledger)
-        self._progress = Progress.of(state.progress)
-        tiers.hot = {i: block.to(self.backbone.like.device) for i, block in found.hot.items()}
-        tiers.warm, tiers.cold = found.warm, found.cold
-        self._hot.promotions = set(state.promotions)
-        self._hot.load({int(k): v for k, v in state.starts.items()}, state.next_position, state.epoch, self.seen_s)
 
 
 def _another(perception: Perception) -> Callable[[], Perception]:

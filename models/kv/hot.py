@@ -14,16 +14,16 @@ from models.kv.render import Slab
 from models.kv.tiers import Tiers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import Tensor
 
     from models.kv.block import Block
     from models.kv.budget import Plan
     from models.kv.ledger import Entry, Ledger
     from models.kv.reading import Reader
+    from models.kv.snapshot import Found
     from models.rows import Rows
 
+MOST_PINS = 8
 _PROXY_PACE = 0.2  # of the moving mean of attention from later blocks
 _PATH = 18  # column of `Rows.motion`: path length (`models.dynamics_map.MOTION_NAMES`)
 _HIGHEST = 16_384  # position at which `lazy_rebase` moves down, or 3/4 of the trained range where that is less
@@ -55,6 +55,11 @@ class Hot:
         """By id, oldest first."""
         return self.tiers.hot
 
+    @property
+    def most_pins(self) -> int:
+        """Blocks that may be pinned at once; the rest of HOT stays free for what comes."""
+        return min(MOST_PINS, self.bound // 2)
+
     def in_view(self) -> list[Block]:
         """What is rendered, in order: the sinks, then blocks by time."""
         return [self.sinks, *self.blocks.values()]
@@ -79,10 +84,18 @@ class Hot:
         """Render anew from raw keys."""
         self.slab = self._render()
 
-    def load(self, starts: Mapping[int, int], after: int, epoch: int, now_s: float) -> None:
-        """Go on with blocks just put into `tiers`; prune those of a larger memory."""
-        self.positions.starts, self.positions.next, self.positions.epoch = dict(starts), after, epoch
-        self.tiers.hot = dict(sorted(self.tiers.hot.items()))
+    def load(self, found: Found, now_s: float) -> None:
+        """Go on from a snapshot whose ledger is loaded already; what a larger memory had beyond the bound is pruned."""
+        state = found.state
+        self.positions.starts = {int(block_id): start for block_id, start in state.starts.items()}
+        self.positions.next, self.positions.epoch = state.next_position, state.epoch
+        self.promotions = set(state.promotions)
+        device = self.reader.backbone.like.device
+        self.tiers.hot = {i: block.to(device) for i, block in sorted(found.hot.items())}
+        self.tiers.warm, self.tiers.cold = found.warm, found.cold
+        pinned = sorted(entry.id for entry in self.ledger.entries.values() if entry.pinned)
+        for block_id in pinned[: max(0, len(pinned) - self.most_pins)]:  # the oldest: pins never leave by pruning
+            self.ledger.entries[block_id].pinned = False
         self._prune(self.bound, now_s)
         self.tiers.fit(now_s)
         self.rebuild()

@@ -1,4 +1,4 @@
-"""From a grid of embeddings to `Tokens`: the one place that says which row is which cell, and brings them to the host."""
+"""From a grid of embeddings to `Tokens`: which row is which cell is said here, and rows come to the host here."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.answerer import TextAnswerer
+from models.kv.render import Slab
 from models.memory import Memory
+from tests.models.exact import check
 from tests.models.scripted import ask, frame, memory
 
 DAY: dict[str, Any] = {
@@ -139,11 +141,37 @@ def test_another_models_memory_is_refused(lived: Memory, tmp_path: Path) -> None
         other.restore(tmp_path / "yard.memory")
 
 
-def test_a_smaller_memory_takes_what_it_can_hold(tmp_path: Path) -> None:
-    large, small = memory(hot_blocks=12), memory(hot_blocks=4)
+@pytest.mark.parametrize("most", [5, 4, 1, 0])
+def test_a_smaller_memory_takes_what_it_can_hold(tmp_path: Path, most: int) -> None:
+    """Pins of the larger one too: as many as the smaller one may have, the newest."""
+    large, small = memory(hot_blocks=12), memory(hot_blocks=most)
     for index in range(25):
         large.append(frame(index))
+    for block_id in range(2, 8):
+        large.pin(block_id)
     large.snapshot(tmp_path / "yard.memory")
     small.restore(tmp_path / "yard.memory")
-    assert len(small._hot.blocks) == 4
-    assert sum(small.holdings().patches_by_state.values()) == small.holdings().patches_seen
+    check(small)
+    assert len(small._hot.blocks) == most
+    pinned = [entry.id for entry in small.ledger.entries.values() if entry.pinned]
+    assert pinned == list(range(8 - most // 2, 8)) and set(pinned) <= set(small._hot.blocks)
+    for index in range(25, 60):  # and it goes on
+        small.append(frame(index))
+        check(small)
+    assert set(pinned) <= set(small._hot.blocks)
+
+
+def test_a_restore_that_fails_late_changes_nothing(
+    lived: Memory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived.snapshot(tmp_path / "yard.memory")
+    for index in range(120, 130):
+        lived.append(frame(index))
+    before, logits, seen_s = lived.ledger.state(), first_logits(lived, "what is there?"), lived.seen_s
+    monkeypatch.setattr(Slab, "append", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        lived.restore(tmp_path / "yard.memory")
+    monkeypatch.undo()
+    check(lived)
+    assert lived.ledger.state() == before and lived.seen_s == seen_s
+    assert torch.equal(first_logits(lived, "what is there?"), logits)
