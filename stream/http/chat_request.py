@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from stream.http.problems import Problem
+from stream.request import MOST_TOKENS
 
 MESSAGES = 512
-MAX_TOKENS = 1024
+MAX_TOKENS = 1_000_000  # what may be asked for, as clients do by default; the desk gives `MOST_TOKENS` at most
 SCHEME = "camera"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|min|m|h|d)")
@@ -32,6 +33,15 @@ _UNHEEDED: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "modalities": (["text"],),
 }
+
+
+_IGNORED = ("top_p", "seed", "frequency_penalty", "presence_penalty")  # they shape the words, not what is answered
+_HONESTY = (
+    f"Of the conversation only the last message is read. {', '.join(f'`{name}`' for name in _IGNORED)} and fields that "
+    "are not listed here are accepted and have no effect. "
+    f"{', '.join(f'`{name}`' for name in _UNHEEDED)} are refused with 400 when they ask for anything special."
+)
+_TOKENS_TOLD = f"a limit above {MOST_TOKENS} counts as {MOST_TOKENS}; default: `questions.max_tokens`"
 
 
 class Part(BaseModel):
@@ -68,13 +78,13 @@ class StreamOptions(BaseModel):
 class ChatRequest(BaseModel):
     """OpenAI's chat completion request, with `camera`, `window_s`, `timeout_s` and `max_age_ms` beside it."""
 
-    model_config = ConfigDict(strict=True, extra="allow")
+    model_config = ConfigDict(strict=True, extra="allow", json_schema_extra={"description": _HONESTY})
     model: str | None = Field(default=None, max_length=256, description="the model's id, or a camera's")
     messages: list[Message] = Field(min_length=1, max_length=MESSAGES)
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
-    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS, description=_TOKENS_TOLD)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS, description=_TOKENS_TOLD)
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
     camera: str | list[str] | None = Field(default=None, description="which camera; one")
     window_s: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False, description="look back so far, s")

@@ -43,13 +43,16 @@ function example(method, path, route) {
   return el("pre", {}, `curl -N ${location.origin}${path.replace("{camera}", "CAMERA")} -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(sample)}'`);
 }
 
+const paragraph = (text) => (text ? el("p", {}, text.replaceAll("`", "")) : null);
+
 function drawn(method, path, route) {
   const rows = rowsOf(route);
+  const ofBody = route.requestBody?.content?.["application/json"]?.schema?.description;
   return el(
     "details",
     { class: "route" },
     el("summary", {}, el("span", { class: `method ${method}` }, method.toUpperCase()), el("code", {}, path), el("span", { class: "muted" }, route.summary ?? "")),
-    el("div", { class: "inside" }, el("p", {}, (route.description ?? "").replaceAll("`", "")), rows.length ? el("table", {}, el("tbody", {}, ...rows)) : null, example(method, path, route)),
+    el("div", { class: "inside" }, paragraph(route.description), paragraph(ofBody), rows.length ? el("table", {}, el("tbody", {}, ...rows)) : null, example(method, path, route)),
   );
 }
 

@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from stream.config import QuestionsConfig
+from stream.request import MOST_TOKENS
 from stream.wire import rfc3339
 from tests.fakes import seen
 from tests.stream.http.conftest import House, Opening, calm, sse, until
@@ -86,12 +87,31 @@ async def test_stream_is_plain_sse_that_ends_in_done(calm_house: House):
         ),
         ask(n=1, tools=[], tool_choice="auto", response_format={"type": "text"}, logprobs=False, seed=3, user="me"),
         ask(max_tokens=5, temperature=0, stream=None),
+        ask(max_tokens=4096, top_p=0.9, frequency_penalty=0.5, presence_penalty=0),
+        ask(max_completion_tokens=1_000_000),
     ],
 )
 async def test_ways_to_name_a_camera(calm_house: House, body: dict[str, Any]):
     reply = await calm_house.http.post("/v1/chat/completions", json=body)
     assert reply.status_code == 200, reply.text
     assert reply.json()["choices"][0]["message"]["content"] == SAID
+
+
+@calm
+async def test_a_client_that_allows_many_tokens_gets_as_many_as_we_give(calm_house: House):
+    reply = await calm_house.http.post("/v1/chat/completions", json=ask("slowly", max_tokens=4096))
+    assert reply.status_code == 200, reply.text
+    told = reply.json()
+    assert told["usage"]["completion_tokens"] == MOST_TOKENS and told["choices"][0]["finish_reason"] == "length"
+
+
+@calm
+async def test_what_has_no_effect_is_said_where_clients_look(calm_house: House):
+    told = (await calm_house.http.get("/openapi.json")).json()["paths"]["/v1/chat/completions"]["post"]
+    schema = told["requestBody"]["content"]["application/json"]["schema"]
+    for name in ("top_p", "seed", "frequency_penalty", "presence_penalty", "no effect", "`tools`", "last message"):
+        assert name in schema["description"]
+    assert str(MOST_TOKENS) in schema["properties"]["max_tokens"]["description"]
 
 
 async def test_a_single_camera_needs_no_name(open_house: Opening):
@@ -145,6 +165,7 @@ def video(url: str) -> list[dict[str, Any]]:
         (ask(stream=1), 400, "invalid_request"),
         (ask(max_tokens=-1), 400, "invalid_request"),
         (ask(max_tokens=10**30), 400, "invalid_request"),
+        (ask(max_tokens=1_000_001), 400, "invalid_request"),
         (ask(max_tokens="5"), 400, "invalid_request"),
         (ask(temperature=9), 400, "invalid_request"),
         (ask(n=2), 400, "unsupported_parameter"),

@@ -260,6 +260,7 @@ async def test_the_api_is_shown_without_help_from_elsewhere(show: Show):
     async with show.visit(at="/docs") as page:
         await page.locator("summary", has_text="/v1/chat/completions").click()
         await expect(page.locator("details[open] table")).to_contain_text("messages")
+        await expect(page.locator("details[open] .inside")).to_contain_text("top_p")  # what has no effect is said
         await page.screenshot(path=ARTEFACTS / "docs-1280.png")
 
 
