@@ -46,6 +46,7 @@ class TokenBase:
         self.next_id = 0
         self.units = torch.zeros(codes, dim)  # (K, D) unit centroids, always those of `sums`
         self.merges = 0
+        self._closest: tuple[int, int, float] | None = None  # of `units` as they are, once looked for: dear to find
 
     @property
     def alive(self) -> Tensor:
@@ -60,20 +61,22 @@ class TokenBase:
         self.sums, self.weights = ops.move_codes(self.sums, self.weights, units, mass, slots, self.forgetting)
         touched = slots.unique()
         self.units[touched] = normalize(self.sums[touched], dim=1)
+        self._closest = None
         return Assignment(slots, (1 - cosine).clamp_min(0), tuple(merged), opened)
 
     def _open_codes(self, units: Tensor, slots: Tensor, cosine: Tensor) -> tuple[list[tuple[int, int]], int]:
         """Open codes for tokens unlike all others, in raster order; `slots` and `cosine` are updated in place."""
         merged: list[tuple[int, int]] = []
         opened = 0
+        settled = torch.zeros_like(slots, dtype=torch.bool)  # unlike its code, but there is no room for a better one
         while True:
-            novel = (cosine < self.spawn_below).nonzero()[:, 0]
+            novel = ((cosine < self.spawn_below) & ~settled).nonzero()[:, 0]
             if not len(novel):
                 return merged, opened
             first = int(novel[0])
             slot = self._room(float(cosine[first]), slots, merged)
             if slot is None:  # full, and all codes are further apart than this token is from its nearest
-                cosine[first] = max(float(cosine[first]), self.spawn_below)
+                settled[first] = True
                 continue
             self._open(slot, units[first])
             opened += 1
@@ -89,6 +92,7 @@ class TokenBase:
         self.next_id += 1
         self.units[slot] = unit
         self.sums[slot] = 0.0
+        self._closest = None
         self.weights[slot] = torch.finfo(torch.float32).tiny  # alive; the frame's own mass comes with `move_codes`
 
     def _room(self, best: float, slots: Tensor, merged: list[tuple[int, int]]) -> int | None:
@@ -96,16 +100,20 @@ class TokenBase:
         free = (self.weights <= 0).nonzero()
         if len(free):
             return int(free[0])
-        cosine = (self.units @ self.units.T).triu(1) + torch.ones_like(self.weights).diag().tril() * -2
-        cosine = cosine.masked_fill(torch.ones_like(cosine, dtype=torch.bool).tril(), -2.0)
-        pair = int(cosine.view(-1).argmax())
-        kept, gone = divmod(pair, self.capacity)
-        if float(cosine[kept, gone]) <= best:
+        kept, gone, cosine = self._closest = self._closest or self._closest_pair()
+        if cosine <= best:
             return None
         self._merge(gone, kept)
         slots[slots == gone] = kept
         merged.append((gone, kept))
         return gone
+
+    def _closest_pair(self) -> tuple[int, int, float]:
+        """The two codes most alike, the lower slot first, and their cosine; of a full base. Costs K x K x D."""
+        lower = torch.ones(self.capacity, self.capacity, dtype=torch.bool).tril()
+        cosine = (self.units @ self.units.T).masked_fill_(lower, -2.0)
+        kept, gone = divmod(int(cosine.view(-1).argmax()), self.capacity)
+        return kept, gone, float(cosine[kept, gone])
 
     def _merge(self, gone: int, kept: int) -> None:
         self.sums[kept] += self.sums[gone]
@@ -114,6 +122,7 @@ class TokenBase:
         self.sums[gone] = 0.0
         self.units[gone] = 0.0
         self.weights[gone] = 0.0
+        self._closest = None
         self.ids[gone] = -1
         self.merges += 1
 
@@ -136,3 +145,4 @@ class TokenBase:
                 )
             setattr(self, name, state[name].to(mine.dtype).clone())
         self.next_id, self.merges = (int(n) for n in state["counters"])
+        self._closest = None

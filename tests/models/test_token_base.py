@@ -71,6 +71,50 @@ def test_a_full_base_merges_its_closest_pair_and_never_names_it_again() -> None:
     assert int(found.alive.sum()) <= 4
 
 
+def test_a_token_that_finds_no_room_is_told_its_true_error_and_takes_a_better_code_that_opens_later() -> None:
+    found = base(codes=2, spawn_below=0.8)
+    east, north, _, up = torch.eye(4, DIM)
+    found.assign(torch.stack([east, north]), torch.ones(2))
+    lost = 0.5 * east + up  # cosine 0.447 to east; the two codes are further apart than that
+    done = found.assign(lost[None], torch.ones(1))
+    assert done.slots.tolist() == [0] and not done.opened
+    assert float(done.errors[0]) == pytest.approx(1 - 0.447, abs=1e-3)
+    crowded = base(codes=2, spawn_below=0.8)
+    crowded.assign(torch.stack([east, east + 1.2 * north]), torch.ones(2))  # cosine 0.64 to each other
+    near = 0.9 * east + up  # 0.669 to east: no room for it, but for the next token there is
+    done = crowded.assign(torch.stack([near, up]), torch.ones(2))
+    assert done.opened == 1 and done.slots.tolist()[0] == done.slots.tolist()[1]
+    assert float(done.errors[0]) == pytest.approx(1 - 1 / (1 + 0.81) ** 0.5, abs=1e-3)
+
+
+def test_a_full_base_looks_for_its_closest_pair_only_when_codes_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = 0
+    search = TokenBase._closest_pair
+
+    def counted(self: TokenBase) -> tuple[int, int, float]:
+        nonlocal searches
+        searches += 1
+        return search(self)
+
+    monkeypatch.setattr(TokenBase, "_closest_pair", counted)
+    found = base(codes=4, spawn_below=0.99)
+    found.assign(torch.eye(4, DIM), torch.ones(4))
+    novelty = normalize(torch.eye(4, DIM).repeat(3, 1) + 0.3 * torch.eye(16, DIM)[4:], dim=1)
+    done = found.assign(novelty, ones(novelty))
+    assert not done.opened and searches == 1, "twelve tokens found no room, and nothing had changed between them"
+    found.assign(novelty, ones(novelty))
+    assert searches == 2  # the codes have moved
+
+
+def test_the_closest_pair_is_what_a_loop_finds() -> None:
+    found = base(codes=12, spawn_below=2.0)
+    tokens = clouds(1, kinds=12, noise=0.4)[0]
+    found.assign(tokens, ones(tokens))
+    pairs = [(float(found.units[a] @ found.units[b]), a, b) for a in range(12) for b in range(a + 1, 12)]
+    best, *pair = max(pairs)
+    assert [*found._closest_pair()] == [*pair, pytest.approx(best, abs=1e-6)]
+
+
 def test_memory_does_not_grow() -> None:
     found = base()
     size = found.bytes()
