@@ -20,18 +20,20 @@ def nearest_code(units: Tensor, codes: Tensor, alive: Tensor) -> tuple[Tensor, T
     return index, best
 
 
-def move_codes(
-    sums: Tensor, weights: Tensor, units: Tensor, mass: Tensor, index: Tensor, forgetting: float
-) -> tuple[Tensor, Tensor]:
-    """Weighted mean with exponential forgetting, as sums: only codes that were hit forget.
+def move_codes(sums: Tensor, weights: Tensor, units: Tensor, mass: Tensor, index: Tensor, forgetting: float) -> Tensor:
+    """Weighted mean with exponential forgetting, as sums, in place: only codes that were hit forget, or are written.
 
-    sums (K, D), weights (K,), units (N, D), mass (N,), index (N,) -> new sums and weights. A code's centroid is
-    sums / weights = the mean of its members weighted by mass * (1 - forgetting)^(frames with a hit since).
+    sums (K, D), weights (K,), units (N, D), mass (N,), index (N,) -> rows written (M,) int64, ascending. A code's
+    centroid is sums / weights = the mean of its members weighted by mass * (1 - forgetting)^(frames with a hit since).
     """
-    hit = torch.zeros_like(weights).index_add_(0, index, mass)
+    touched: Tensor
+    touched, member = index.unique(return_inverse=True)
+    hit = torch.zeros_like(weights[touched]).index_add_(0, member, mass)
     keep = torch.where(hit > 0, 1.0 - forgetting, 1.0)
-    added = torch.zeros_like(sums).index_add_(0, index, units * mass[:, None])
-    return sums * keep[:, None] + added, weights * keep + hit
+    added = torch.zeros_like(sums[touched]).index_add_(0, member, units * mass[:, None])
+    sums[touched] = sums[touched] * keep[:, None] + added
+    weights[touched] = weights[touched] * keep + hit
+    return touched
 
 
 def motion_statistics(labels: Tensor, errors: Tensor, times_s: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:

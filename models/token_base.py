@@ -58,8 +58,7 @@ class TokenBase:
         units = normalize(embeds.float(), dim=1)
         slots, cosine = ops.nearest_code(units, self.units, self.alive)
         merged, opened = self._open_codes(units, slots, cosine)
-        self.sums, self.weights = ops.move_codes(self.sums, self.weights, units, mass, slots, self.forgetting)
-        touched = slots.unique()
+        touched = ops.move_codes(self.sums, self.weights, units, mass, slots, self.forgetting)
         self.units[touched] = normalize(self.sums[touched], dim=1)
         self._closest = None
         return Assignment(slots, (1 - cosine).clamp_min(0), tuple(merged), opened)

@@ -34,7 +34,8 @@ def test_move_codes_is_a_forgetting_weighted_mean() -> None:
     torch.manual_seed(0)
     sums, weights = torch.randn(4, 6), torch.tensor([2.0, 1.0, 0.0, 5.0])
     units, mass, index = torch.randn(5, 6), torch.rand(5) + 0.5, torch.tensor([0, 0, 2, 3, 0])
-    moved, weighed = ops.move_codes(sums, weights, units, mass, index, 0.25)
+    moved, weighed = sums.clone(), weights.clone()
+    assert ops.move_codes(moved, weighed, units, mass, index, 0.25).tolist() == [0, 2, 3]
     for code in range(4):
         hit = index == code
         keep = 0.75 if bool(hit.any()) else 1.0
@@ -42,6 +43,23 @@ def test_move_codes_is_a_forgetting_weighted_mean() -> None:
         assert torch.allclose(moved[code], expected, atol=1e-6)
         assert float(weighed[code]) == pytest.approx(float(weights[code]) * keep + float(mass[hit].sum()))
     assert torch.equal(moved[1], sums[1])  # a code that was not hit forgets nothing
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_move_codes_writes_what_writing_every_row_would(seed: int) -> None:
+    """Bit for bit the plain form, in which all K rows are made anew each frame."""
+    torch.manual_seed(seed)
+    sums, weights = torch.randn(64, 16), torch.rand(64)
+    units, mass, index = torch.randn(49, 16), torch.rand(49), torch.randint(0, 20, (49,))
+    mass[0] = 0.0
+    hit = torch.zeros(64).index_add_(0, index, mass)
+    keep = torch.where(hit > 0, 0.95, 1.0)
+    added = torch.zeros(64, 16).index_add_(0, index, units * mass[:, None])
+    plain = sums * keep[:, None] + added, weights * keep + hit
+    untouched = sums[20:].clone()
+    ops.move_codes(sums, weights, units, mass, index, 0.05)
+    assert torch.equal(sums, plain[0]) and torch.equal(weights, plain[1])
+    assert torch.equal(sums[20:], untouched)
 
 
 def test_motion_statistics_against_loops() -> None:
