@@ -70,10 +70,20 @@ def vanished(peer: RTCPeerConnection) -> bool:
     return False
 
 
-def decode_backlog(peer: RTCPeerConnection) -> int:
-    """Pictures waiting for the decoder: aiortc's queue has no bound, so somebody must watch it."""
-    queues = (getattr(receiver, "_RTCRtpReceiver__decoder_queue", None) for receiver in peer.getReceivers())
-    return max((waiting.qsize() for waiting in queues if waiting is not None), default=0)
+def backlog(peer: RTCPeerConnection) -> int:
+    """Pictures before the decoder and behind it: aiortc's queues have no bound, so somebody must watch them."""
+    return max(
+        (
+            _waiting(receiver, "_RTCRtpReceiver__decoder_queue") + _waiting(receiver.track, "_queue")
+            for receiver in peer.getReceivers()
+        ),
+        default=0,
+    )
+
+
+def _waiting(holder: object, queue: str) -> int:
+    waiting = getattr(holder, queue, None)
+    return 0 if waiting is None else int(waiting.qsize())
 
 
 @cache

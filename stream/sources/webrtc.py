@@ -14,9 +14,8 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from aiortc import MediaStreamTrack, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
@@ -26,13 +25,16 @@ from stream.flow import CameraState, Frame
 from stream.mailbox import Closed, Mailbox
 from stream.offers import OfferRefused, Ration, checked_offer, with_bitrate_hints
 from stream.sources.media_clock import MediaClock, Moment
+from stream.sources.publication import Due, Publication, prepare
 from stream.sources.reader import to_rgb
 from stream.sources.states import Counts, StateKeeper
+from stream.tasks import task_group
 
 PENDING_SESSIONS = 4
 OFFERS_BURST, OFFERS_PER_S = 10, 1.0
 YIELD_S = 3.0
-DECODE_BACKLOG = 120  # pictures; aiortc would pile them up without bound
+MOST_WAITING = 120  # pictures; aiortc would pile them up without bound
+FEW_WAITING = 2  # pictures; when more wait, the one that comes now is not of now
 ENDED_REMEMBERED = 64
 RECV_S = 1.0
 LONGEST_SIDE = 1280  # pixels; larger pictures are scaled down while they are converted
@@ -49,19 +51,6 @@ class WhipSession:
     etag: str  # an entity tag, quotes included
 
 
-@dataclass(slots=True, eq=False)
-class _Publication:
-    """One publisher's session, from its offer to its end."""
-
-    id: str
-    peer: RTCPeerConnection
-    track: MediaStreamTrack | None = None
-    task: asyncio.Task[None] | None = None
-    connected: asyncio.Event = field(default_factory=asyncio.Event)
-    heard_s: float = 0.0  # monotonic time of its newest picture, or of its connection, s
-    stamps: MediaClock | None = None  # made when it becomes the publisher
-
-
 class WhipSource:
     """A `FrameSource` fed by whoever publishes. Endless: it waits for the next publisher until `aclose`.
 
@@ -74,13 +63,13 @@ class WhipSource:
         self._clock, self._period_s, self._stall_s = clock, 1.0 / fps, stall_s
         self._moment: Moment | None = None  # of the newest picture; the next publisher's time goes on from there
         self._frames: Mailbox[Frame] = Mailbox(1, "drop_oldest")
-        self._sessions: dict[str, _Publication] = {}
-        self._publisher: _Publication | None = None
+        self._sessions: dict[str, Publication] = {}
+        self._publisher: Publication | None = None
         self._ended: deque[str] = deque(maxlen=ENDED_REMEMBERED)
         self._ration = Ration(clock, OFFERS_BURST, OFFERS_PER_S)
         self._index, self._due_s = 0, 0.0
         self._closed = False
-        self._decoded = 0
+        self._decoded = self._replaced = 0
         self._has_been_online = False
 
     @property
@@ -95,7 +84,7 @@ class WhipSource:
     @property
     def counts(self) -> Counts:
         """Pictures decoded, delivered and dropped, over all publishers."""
-        return Counts(self._decoded, self._index, self._frames.dropped)
+        return Counts(self._decoded, self._index, self._frames.dropped + self._replaced)
 
     @property
     def sessions(self) -> int:
@@ -114,10 +103,10 @@ class WhipSource:
         """
         self._check_admission()
         offer = checked_offer(offer_sdp, "sends")
-        session = _Publication(secrets.token_urlsafe(24), peer.new_peer(loopback=loopback))
+        session = Publication(secrets.token_urlsafe(24), peer.new_peer(loopback=loopback))
         self._sessions[session.id] = session
         try:
-            answer = await peer.answer(session.peer, offer, lambda connection: _prepare(connection, session))
+            answer = await peer.answer(session.peer, offer, lambda connection: prepare(connection, session))
             if not self.knows(session.id):  # closed meanwhile
                 raise OfferRefused(503, "shutting_down", "This camera is being closed.", retry_after_s=10)
         except BaseException:
@@ -161,16 +150,16 @@ class WhipSource:
         if sum(session is not self._publisher for session in self._sessions.values()) >= PENDING_SESSIONS:
             raise OfferRefused(503, "too_many_sessions", "Too many publishers are connecting at once.", peer.CONNECT_S)
 
-    def _yields(self, session: _Publication) -> bool:
+    def _yields(self, session: Publication) -> bool:
         return self._clock.now_s() - session.heard_s > YIELD_S
 
-    async def _serve(self, session: _Publication) -> None:
+    async def _serve(self, session: Publication) -> None:
         """A session's whole life after its answer."""
         try:
             async with asyncio.timeout(peer.CONNECT_S):
                 await session.connected.wait()
             if await self._take_over(session):
-                await self._drain(session)
+                await self._receive(session)
         except TimeoutError:
             log.info("A publisher did not connect within %.0f s.", peer.CONNECT_S)
         except MediaStreamError:
@@ -181,7 +170,7 @@ class WhipSource:
         finally:
             await asyncio.shield(self._forget(session))
 
-    async def _take_over(self, session: _Publication) -> bool:
+    async def _take_over(self, session: Publication) -> bool:
         """Make the session the camera's publisher, unless somebody else delivers."""
         while (rival := self._publisher) is not None:
             if not self._yields(rival):
@@ -193,39 +182,60 @@ class WhipSource:
         self.states.change("waiting", "A publisher is connected; waiting for its first picture.")
         return True
 
-    async def _drain(self, session: _Publication) -> None:
-        """Take every picture out of aiortc's unbounded queue; hand on what is due. Ends by `MediaStreamError`."""
+    async def _receive(self, session: Publication) -> None:
+        """Drain and convert side by side: aiortc's queue must not wait for a conversion. Ends by `MediaStreamError`."""
+        async with task_group() as tasks:
+            converting = tasks.create_task(self._convert(session), name="whip-convert")
+            try:
+                await self._drain(session)
+            finally:
+                converting.cancel()
+
+    async def _drain(self, session: Publication) -> None:
+        """Take every picture out of aiortc's unbounded queue at once; keep the newest that is due."""
         track = session.track
         if track is None:
             raise MediaStreamError
         while True:
-            try:
+            picture = None
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECV_S):
                     picture = await track.recv()
-            except TimeoutError:
-                self._notice_silence(session)
-                continue
-            if isinstance(picture, VideoFrame):
-                await self._take(session, picture)
-            if peer.decode_backlog(session.peer) > DECODE_BACKLOG:
+            waiting = peer.backlog(session.peer)
+            if waiting > MOST_WAITING:
                 log.warning("A publisher sends more than can be decoded here; its session is ended.")
                 raise MediaStreamError
+            if isinstance(picture, VideoFrame):
+                self._take(session, picture, behind=waiting > FEW_WAITING)
+            else:
+                self._notice_silence(session)
 
-    async def _take(self, session: _Publication, picture: VideoFrame) -> None:
-        arrived_s = self._clock.now_s()
-        session.heard_s = arrived_s
+    def _take(self, session: Publication, picture: VideoFrame, *, behind: bool) -> None:
+        now_s = self._clock.now_s()
+        session.heard_s = now_s
         self._decoded += 1
-        self._note_online()
+        if self.state.state == "stalled":
+            self._note_online()
         if session.stamps is None:
             session.stamps = MediaClock(live=True, after=self._moment)
-        time_s = session.stamps.stamp(picture.time, arrived_s, self._period_s)
+        time_s = session.stamps.stamp(picture.time, now_s, self._period_s, behind)
         self._moment = session.stamps.last
         if not self._is_due(time_s):
             return
-        rgb = await asyncio.to_thread(to_rgb, picture, LONGEST_SIDE)
-        if not self._frames.closed:
-            self._frames.offer(Frame(self._index, time_s, arrived_s, rgb))
-        self._index += 1
+        # A picture out of a backlog came to this machine earlier than to us; its age must not hide that.
+        arrived_s = now_s - session.stamps.late_s(picture.time, now_s) if behind else now_s
+        self._replaced += len(session.due)
+        session.due.offer(Due(picture, time_s, arrived_s))
+
+    async def _convert(self, session: Publication) -> None:
+        """Turn what is due into frames, one by one; what a newer picture replaced meanwhile is not converted."""
+        while True:
+            due = await session.due.get()
+            rgb = await asyncio.to_thread(to_rgb, due.picture, LONGEST_SIDE)
+            if not self._frames.closed:
+                self._frames.offer(Frame(self._index, due.time_s, due.arrived_s, rgb))
+            self._index += 1
+            self._note_online()  # not before: who reads `online` asks for a picture
 
     def _note_online(self) -> None:
         if self.state.state == "online":
@@ -243,13 +253,13 @@ class WhipSource:
             self._due_s = time_s + self._period_s
         return True
 
-    def _notice_silence(self, session: _Publication) -> None:
+    def _notice_silence(self, session: Publication) -> None:
         silent_s = self._clock.now_s() - session.heard_s
         if silent_s >= self._stall_s and self.state.state != "stalled":
             reason = f"The publisher is connected but has sent no picture for {self._stall_s:g} s."
             self.states.change("stalled", reason, stalls=1)
 
-    def _part_from(self, session: _Publication) -> None:
+    def _part_from(self, session: Publication) -> None:
         """Say how a publisher went that was not asked to."""
         if session is not self._publisher:
             return
@@ -258,31 +268,16 @@ class WhipSource:
         else:
             self.states.change("waiting", "The publisher stopped; waiting for the next one.")
 
-    async def _end(self, session: _Publication) -> None:
+    async def _end(self, session: Publication) -> None:
         if session.task is not None and session.task is not asyncio.current_task():
             session.task.cancel()
             await asyncio.wait([session.task])
         await self._forget(session)
 
-    async def _forget(self, session: _Publication) -> None:
+    async def _forget(self, session: Publication) -> None:
         if self._sessions.pop(session.id, None) is None:
             return
         self._ended.append(session.id)
         if self._publisher is session:
             self._publisher = None
         await session.peer.close()
-
-
-def _prepare(connection: RTCPeerConnection, session: _Publication) -> None:
-    """Take the video, decline the sound, and watch the connection."""
-    for transceiver in connection.getTransceivers():
-        if transceiver.kind == "video":
-            session.track = transceiver.receiver.track
-        else:
-            transceiver.direction = "inactive"  # no decoder, no queue
-
-    def changed() -> None:
-        if connection.connectionState == "connected":
-            session.connected.set()
-
-    connection.on("connectionstatechange", changed)
