@@ -17,7 +17,7 @@ from stream.answering import SHUTTING_DOWN, Answering
 from stream.config import QuestionsConfig
 from stream.flow import Answer, Fault, MediaEpoch, Question
 from stream.journal import Journal, JournalError
-from stream.recovery import REMEMBER_S, REMEMBERED, KnownIds, Recovered, answered_ticket, restarted
+from stream.recovery import KnownIds, Past, Recovered, recall
 from stream.redact import redact
 from stream.request import MOST_TOKENS, Refused, Request, check, new_id
 from stream.tasks import task_group
@@ -51,7 +51,7 @@ class Desk:
         model_id: str = "",
     ) -> None:
         self.limits = limits or QuestionsConfig()
-        self.recovered: tuple[Recovered, ...] = ()
+        self.past = Past()
         self._cameras = cameras
         self._journal = journal
         self._events = events
@@ -109,6 +109,11 @@ class Desk:
             self._meters.refused(request.source, refused.code)
             raise
         return ticket
+
+    @property
+    def recovered(self) -> tuple[Recovered, ...]:
+        """Questions that a former life accepted and did not answer; told now that they were cut off."""
+        return self.past.recovered
 
     # admission
 
@@ -254,22 +259,17 @@ class Desk:
 
     async def _recover(self) -> None:
         """Tell those whom a former life left without an answer, and learn the ids of the last minutes."""
+        now_s = self._clock.wall_s()
         try:
-            left = await self._journal.unfinished()
-            recent = await self._journal.latest(REMEMBERED)
+            self.past = await recall(self._journal, now_s, self._model_id, self._epoch_of)
         except JournalError as error:
             log.error("%s", redact(error))
             return
-        now_s = self._clock.wall_s()
-        self.recovered = tuple(restarted(entry, now_s, self._model_id) for entry in left)
-        for told in self.recovered:
+        for told in self.past.recovered:
             await self._writing.write(told.seq, told.payload)
             self._publish(told.answer, told.payload, told.source)
-        payloads = {told.seq: told.payload for told in self.recovered}
-        for entry in recent:
-            payload = payloads.get(entry.seq, entry.answer)
-            if payload is not None and now_s - entry.asked_wall_s <= REMEMBER_S:
-                self._known.add(answered_ticket(entry, payload, self._epoch_of(entry.camera)), now_s)
+        for ticket in self.past.tickets:
+            self._known.add(ticket, now_s)
 
     def _epoch_of(self, camera: str) -> MediaEpoch:
         agent = self._cameras.get(camera)

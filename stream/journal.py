@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import queue
 import sqlite3
 import threading
@@ -18,30 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from stream.journal_file import open_disk, trim
+from stream.redact import redact
 from stream.wire import wall_of
 
 if TYPE_CHECKING:
     from stream.flow import Question
 
 T = TypeVar("T")
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS questions (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL,
-    camera TEXT NOT NULL,
-    text TEXT NOT NULL,
-    source TEXT NOT NULL,
-    reply TEXT,
-    asked_wall_s REAL NOT NULL,
-    status TEXT,
-    answered_wall_s REAL,
-    answer TEXT
-);
-CREATE INDEX IF NOT EXISTS questions_by_id ON questions (id);
-CREATE INDEX IF NOT EXISTS questions_unfinished ON questions (seq) WHERE status IS NULL;
-"""
-_COLUMNS = "seq, id, camera, text, source, reply, asked_wall_s, status, answered_wall_s, answer"
-SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+_COLUMNS = "seq, id, camera, text, source, reply, asked_wall_s, status, answered_wall_s, answer, told"
 TOGETHER = 256  # writes in one transaction
 TRIM_EVERY = 64  # finished questions between two looks at the bounds
 
@@ -64,6 +51,7 @@ class Entry:
     status: str | None = None
     answered_wall_s: float | None = None
     answer: Mapping[str, Any] | None = None  # the answer JSON of `wire.answer_payload`
+    told: bool = False  # the asker's broker has acknowledged the answer
 
 
 class _Job:
@@ -140,9 +128,26 @@ class Journal:
             disk.execute(update, row)
             self._finished += 1
             if self._finished % TRIM_EVERY == 0:
-                self._trim(disk, row[1])
+                trim(disk, self._max_rows, row[1] - self._keep_s)
 
         await self._do(work)
+
+    def told(self, seq: int) -> None:
+        """Note that an answer has arrived. Never waits: without the note the answer is told twice, not lost."""
+
+        def work(disk: sqlite3.Connection) -> None:
+            disk.execute("UPDATE questions SET told = 1 WHERE seq = ? AND told = 0", (seq,))
+
+        try:
+            self._queue(work).future.add_done_callback(_unheard)
+        except JournalError as error:
+            log.warning("An answer that has arrived may be told once more after a restart: %s", redact(error))
+
+    async def untold(self, since_wall_s: float, limit: int) -> list[Entry]:
+        """The newest answers to questions over MQTT that were given since then and have not arrived, oldest first."""
+        # Written as the index is, or it would not be used.
+        where = "WHERE told = 0 AND source = 'mqtt' AND status IS NOT NULL AND answered_wall_s >= ?"
+        return (await self._select(f"{where} ORDER BY answered_wall_s DESC LIMIT ?", since_wall_s, limit))[::-1]
 
     async def unfinished(self) -> list[Entry]:
         """Accepted and never answered: after a crash, those who still wait."""
@@ -173,6 +178,10 @@ class Journal:
         return await self._do(lambda disk: [_entry(row) for row in disk.execute(query, values)])
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        result: T = await self._queue(work).future
+        return result
+
+    def _queue(self, work: Callable[[sqlite3.Connection], object]) -> _Job:
         if self._thread is None:
             raise JournalError("The journal is closed.")
         job = _Job(work)
@@ -180,8 +189,7 @@ class Journal:
             self._jobs.put_nowait(job)
         except queue.Full:
             raise JournalError("The journal's disk is too slow; try again in a moment.") from None
-        result: T = await job.future
-        return result
+        return job
 
     def _run(self) -> None:
         disk: sqlite3.Connection | None = None
@@ -211,7 +219,7 @@ class Journal:
     def _serve(self, disk: sqlite3.Connection | None, jobs: list[_Job]) -> sqlite3.Connection | None:
         """All in one transaction; when that fails, each in its own, so that one bad write costs only its asker."""
         try:
-            disk = disk or self._open_disk()
+            disk = disk or open_disk(self.path)
             results = self._commit(disk, jobs)
         except Exception as error:
             if disk is not None and len(jobs) > 1:
@@ -242,29 +250,6 @@ class Journal:
         self.commits += 1
         return results
 
-    def _open_disk(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        disk = sqlite3.connect(self.path, isolation_level=None, timeout=5.0)
-        try:
-            disk.execute("PRAGMA journal_mode=WAL")
-            disk.execute("PRAGMA synchronous=FULL")
-            found = disk.execute("PRAGMA user_version").fetchone()[0]
-            if found > SCHEMA_VERSION:
-                raise sqlite3.DatabaseError(f"it was written by a newer Longwatch (layout {found})")
-            disk.executescript(_SCHEMA)
-            disk.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        except BaseException:
-            disk.close()
-            raise
-        return disk
-
-    def _trim(self, disk: sqlite3.Connection, now_wall_s: float) -> None:
-        newest = disk.execute("SELECT max(seq) FROM questions").fetchone()[0] or 0
-        disk.execute(
-            "DELETE FROM questions WHERE status IS NOT NULL AND (seq <= ? OR asked_wall_s < ?)",
-            (newest - self._max_rows, now_wall_s - self._keep_s),
-        )
-
     def _sentence(self, error: Exception) -> str:
         return (
             f"The journal {self.path} cannot be used: {error}. Free some space, make it writable, or move the file "
@@ -272,8 +257,14 @@ class Journal:
         )
 
 
+def _unheard(future: asyncio.Future[Any]) -> None:
+    """Nobody waits for this one: its failure stands in `Journal.fault` and is no error of the loop's."""
+    if not future.cancelled():
+        future.exception()
+
+
 def _entry(row: tuple[Any, ...]) -> Entry:
-    seq, name, camera, text, source, reply, asked, status, answered, answer = row
+    seq, name, camera, text, source, reply, asked, status, answered, answer, told = row
     return Entry(
         seq=seq,
         id=name,
@@ -285,4 +276,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         status=status,
         answered_wall_s=answered,
         answer=json.loads(answer) if answer else None,
+        told=bool(told),
     )

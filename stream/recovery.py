@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from stream.flow import Answer, Fault, Latency, MediaEpoch, Question
@@ -12,16 +12,17 @@ from stream.ticket import Ticket
 from stream.wire import answer_from_payload, answer_payload
 
 if TYPE_CHECKING:
-    from stream.journal import Entry
+    from stream.journal import Entry, Journal
     from stream.meters import Source
 
 REMEMBER_S = 300.0  # the same id within this time is the same question
+RESEND_S = 600.0  # an answer that did not arrive is worth this long; later nobody waits for it
 REMEMBERED = 1024  # tickets; above it the oldest one is forgotten early
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recovered:
-    """A question that a former life accepted and did not answer, and what it is told now."""
+    """A question that a former life accepted, and the answer that is still to be told."""
 
     answer: Answer
     payload: Mapping[str, Any]
@@ -44,6 +45,11 @@ def restarted(entry: Entry, now_wall_s: float, model_id: str) -> Recovered:
     return Recovered(answer, answer_payload(answer, MediaEpoch(0.0)), entry.source, entry.reply, entry.seq)
 
 
+def _unheard(entry: Entry, payload: Mapping[str, Any], epoch: MediaEpoch) -> Recovered:
+    """An answer of a former life that did not arrive, as it was."""
+    return Recovered(answer_from_payload(payload, epoch), payload, entry.source, entry.reply, entry.seq)
+
+
 def answered_ticket(entry: Entry, payload: Mapping[str, Any], epoch: MediaEpoch) -> Ticket:
     """A ticket of a former life, with its answer."""
     answer = answer_from_payload(payload, epoch)
@@ -52,6 +58,33 @@ def answered_ticket(entry: Entry, payload: Mapping[str, Any], epoch: MediaEpoch)
     ticket.accept()
     ticket.settle(answer, payload)
     return ticket
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What a new life knows of the former ones."""
+
+    recovered: tuple[Recovered, ...] = ()  # accepted, never answered; the answer says so
+    untold: tuple[Recovered, ...] = ()  # answered, but the broker did not acknowledge the answer
+    last_told_s: Mapping[str, float] = field(default_factory=dict)  # per camera: newest answer over MQTT, Unix time, s
+    tickets: tuple[Ticket, ...] = ()  # of the last minutes, answered
+
+
+async def recall(journal: Journal, now_wall_s: float, model_id: str, epoch_of: Callable[[str], MediaEpoch]) -> Past:
+    """Read it from the journal. Raises `JournalError`."""
+    recovered = tuple(restarted(entry, now_wall_s, model_id) for entry in await journal.unfinished())
+    payloads = {told.seq: told.payload for told in recovered}
+    last_told_s: dict[str, float] = {}
+    tickets: list[Ticket] = []
+    for entry in await journal.latest(REMEMBERED):
+        if entry.told and entry.answered_wall_s is not None:
+            last_told_s[entry.camera] = max(last_told_s.get(entry.camera, 0.0), entry.answered_wall_s)
+        payload = payloads.get(entry.seq, entry.answer)
+        if payload is not None and now_wall_s - entry.asked_wall_s <= REMEMBER_S:
+            tickets.append(answered_ticket(entry, payload, epoch_of(entry.camera)))
+    untold = await journal.untold(now_wall_s - RESEND_S, REMEMBERED)
+    unheard = tuple(_unheard(entry, entry.answer, epoch_of(entry.camera)) for entry in untold if entry.answer)
+    return Past(recovered, unheard, last_told_s, tuple(tickets))
 
 
 class KnownIds:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from stream.desk import Refused, Request, Ticket
@@ -22,7 +22,8 @@ from stream.mqtt.limits import Bucket
 from stream.mqtt.outbox import Publication
 from stream.mqtt.payload import CORRELATION_BYTES, BadPayload, Wish, parse
 from stream.mqtt.pulse import Pulse
-from stream.mqtt.replies import Route, encode, refusal, to_everyone, to_home_assistant, to_route
+from stream.mqtt.replies import Route, encode, refusal, to_everyone, to_route
+from stream.mqtt.saying import Saying
 from stream.mqtt.topics import Destination, is_camera_id
 
 log = logging.getLogger(__name__)
@@ -64,20 +65,20 @@ class Asking:
         self,
         common: Common,
         pulse: Pulse,
+        saying: Saying,
         *,
         partial: bool = False,
         reply_topics: Sequence[str] = (),
     ) -> None:
         self._station, self._topics, self._outbox = common.station, common.topics, common.outbox
         self._limits, self._clock, self._pulse = common.limits, common.clock, pulse
+        self._saying = saying
         self._partial, self._reply_topics = partial, tuple(reply_topics)
         self.ignored = 0  # retained commands, and refusals beyond their rate
         self._closing = False
-        self._told_recovered = False
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._open: dict[str, _Open] = {}  # by question id
         self._per_camera: Counter[str] = Counter()
-        self._last_s: dict[str, float] = {}  # per camera: when the answer on `answer/last` was given, Unix time, s
         self._rates: dict[str, Bucket] = {}
         self._refusals = Bucket(self._limits.refusals_per_s, self._limits.refusals_burst, self._clock.now_s())
 
@@ -230,7 +231,8 @@ class Asking:
         finally:
             del self._open[name]
         if ticket.payload is not None:
-            self._publish(camera, ticket.payload, one.routes, answer.answered_wall_s)
+            answered_s = answer.answered_wall_s
+            self._saying.answer(camera, ticket.payload, one.routes, seq=ticket.seq, answered_s=answered_s)
 
     async def _words(self, camera: str, ticket: Ticket) -> None:
         topic, seq = self._topics.camera(camera, "answer", "partial"), 0
@@ -238,28 +240,6 @@ class Asking:
             delta = {"id": ticket.question.id, "seq": seq, "delta": piece.text}
             self._outbox.put(Publication(topic, encode(delta), qos=0, worth="little"))
             seq += 1
-
-    def tell_recovered(self) -> None:
-        """Once: what became of questions over MQTT that a former life took in and did not answer."""
-        if self._told_recovered or not self._station.desk.accepting:
-            return
-        self._told_recovered = True
-        for one in self._station.desk.recovered:
-            if one.source != "mqtt":
-                continue
-            route = Route.of(one.reply)
-            if route.topic is not None and self._topics.response_fault(route.topic, self._reply_topics):
-                route = Route()  # it was allowed then; the configuration has changed since
-            self._publish(one.answer.question.camera, one.payload, [route], one.answer.answered_wall_s)
-
-    def _publish(self, camera: str, payload: Mapping[str, object], routes: Iterable[Route], answered_s: float) -> None:
-        for route in routes:
-            for publication in to_route(route, payload):
-                self._outbox.put(publication)
-        self._outbox.put(to_everyone(self._topics, camera, payload))
-        if answered_s >= self._last_s.get(camera, 0.0):  # an old answer that is sent again must not replace a newer one
-            self._last_s[camera] = answered_s
-            self._outbox.put(to_home_assistant(self._topics, camera, payload))
 
     def _refuse(self, why: Refusal, camera: str, wish: Wish, route: Route, *, counted: bool = False) -> None:
         """Say so, unless so many are refused that saying so would be a flood of its own."""

@@ -28,6 +28,7 @@ from stream.mqtt.outbox import Outbox, Publication
 from stream.mqtt.publishing import Figures, Publishing
 from stream.mqtt.pulse import Pulse
 from stream.mqtt.retry import REFUSED, Patience, Versions
+from stream.mqtt.saying import Saying
 from stream.mqtt.session import Left, Session, status
 from stream.mqtt.topics import Topics
 from stream.mqtt.trouble import Trouble, TroubleKind
@@ -81,8 +82,9 @@ class MqttBridge:
         self._pulse = Pulse(self.clock, self.limits.frozen_s)
         self._outbox = Outbox(config.queue, self.limits.outbox_bytes, self._lost_out)
         common = Common(station, self.topics, self._outbox, self.limits, self.clock)
-        self._asking = Asking(common, self._pulse, partial=config.partial, reply_topics=config.reply_topics)
-        self._publishing = Publishing(common, self.figures, self._asking.tell_recovered, snapshots=config.snapshots)
+        saying = Saying(common, config.reply_topics)
+        self._asking = Asking(common, self._pulse, saying, partial=config.partial, reply_topics=config.reply_topics)
+        self._publishing = Publishing(common, self.figures, saying.recovered, snapshots=config.snapshots)
         self._commands = Commands(common, self._asking, self._birth, chance)
 
     @property

@@ -28,6 +28,7 @@ class Publication:
     correlation: bytes | None = None  # MQTT 5 Correlation Data, echoed byte for byte
     media_type: str = "application/json"
     worth: Literal["late", "now", "little"] = "late"
+    on_done: Callable[[], None] | None = None  # called when the broker has acknowledged it
     tries: int = field(default=0, init=False)
     serial: int = field(default=0, init=False)
 
@@ -81,11 +82,13 @@ class Outbox:
         publication.tries += 1
         return publication
 
-    def done(self, *, arrived: bool = True) -> None:
+    def done(self, publication: Publication, *, arrived: bool = True) -> None:
         """One that was taken has arrived, or is given up."""
         self._out -= 1
         if not arrived:
             self._drop()
+        elif publication.on_done is not None:
+            publication.on_done()
         self._settle()
 
     def put_back(self, publication: Publication) -> None:

@@ -73,7 +73,7 @@ class Session:
             self._outbox.put_back(publication)
             raise
         room.release()
-        self._outbox.done(arrived=fits)
+        self._outbox.done(publication, arrived=fits)
 
     async def _leave(self, leaving: asyncio.Event) -> None:
         await leaving.wait()

@@ -148,10 +148,11 @@ async def everyone_has_a_word(one: Life, acknowledged: set[str], asker: Party) -
     assert cut_off, "the power went too late: everything had been answered"
     assert cut_off < acknowledged, "the power went too early: nothing had been answered"
     for name in (name for name in sorted(acknowledged) if name.startswith("mqtt")):
-        heard = await words_for(asker, name, int(name in cut_off))
-        assert len(heard) <= 1
-        # An answer written but not yet sent when the power went is there for who asks again with the same id.
-        await asker.say("longwatch/main/yard/ask", {"id": name, "question": QUESTION}, reply=ANSWERS)
-        *first, again = await words_for(asker, name, len(heard) + 1)
-        assert first == heard and again["status"] == ("rejected" if name in cut_off else "ok")
-        assert not first or again["answered_at"] == first[0]["answered_at"]
+        first, *again = await words_for(asker, name, 1)
+        # One answer. It may be heard a second time, word for word, only where QoS 1 allows it: the broker had taken it
+        # and the power went before its acknowledgement was noted on the disk. What was cut off is told by this life.
+        assert again in ([], [first]) and not (again and name in cut_off)
+        assert first["status"] == ("rejected" if name in cut_off else "ok")
+        if name not in cut_off:  # who asks again with the same id hears the same
+            await asker.say("longwatch/main/yard/ask", {"id": name, "question": QUESTION}, reply=ANSWERS)
+            assert (await words_for(asker, name, len(again) + 2))[-1] == first

@@ -1,10 +1,13 @@
 """What was acknowledged is on the disk: also after kill -9, and never without end."""
 
 import asyncio
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from stream.clock import Clock
 from stream.flow import Answer, MediaEpoch, Question
 from stream.journal import Journal, JournalError
+from stream.journal_file import SCHEMA_VERSION
 from stream.wire import Payload, answer_payload
 from tests.fakes import make_station, the
 
@@ -51,6 +55,58 @@ async def test_the_first_answer_stays(tmp_path: Path) -> None:
         await journal.finish(seq, payload("q-1", text="first"))
         await journal.finish(seq, payload("q-1", text="second"))
         assert the(await journal.answer_of("q-1"))["answer"] == "first"
+
+
+async def test_only_answers_over_mqtt_that_did_not_arrive_are_untold(tmp_path: Path) -> None:
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        seqs = [await accept(journal, f"q-{number}") for number in range(5)]
+        for seq in seqs[:4]:
+            await journal.finish(seq, payload(f"q-{seq}", wall_s=100.0 + seq))
+        over_http = await journal.accept(question("http"), source="http", asked_wall_s=100.0)
+        await journal.finish(over_http, payload("http", wall_s=200.0))
+        journal.told(seqs[1])
+        assert [entry.seq for entry in await journal.untold(0.0, 10)] == [seqs[0], seqs[2], seqs[3]]
+        assert [entry.seq for entry in await journal.untold(103.0, 10)] == [seqs[2], seqs[3]]
+        assert [entry.seq for entry in await journal.untold(0.0, 2)] == [seqs[2], seqs[3]]  # the newest
+        assert [entry.told for entry in await journal.history(limit=4)] == [False, True, False, False]
+
+
+LAYOUT_1 = """
+CREATE TABLE questions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, camera TEXT NOT NULL, text TEXT NOT NULL,
+    source TEXT NOT NULL, reply TEXT, asked_wall_s REAL NOT NULL, status TEXT, answered_wall_s REAL, answer TEXT
+);
+CREATE INDEX questions_by_id ON questions (id);
+CREATE INDEX questions_unfinished ON questions (seq) WHERE status IS NULL;
+INSERT INTO questions (id, camera, text, source, asked_wall_s) VALUES ('open', 'front', 'what?', 'mqtt', 90.0);
+PRAGMA user_version=1;
+"""
+
+
+async def test_a_journal_of_the_first_layout_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    with closing(sqlite3.connect(path)) as disk:
+        disk.executescript(LAYOUT_1)
+        row = ("done", "front", "what?", "mqtt", 90.0, "ok", 100.0, json.dumps(payload("done")))
+        columns = "id, camera, text, source, asked_wall_s, status, answered_wall_s, answer"
+        disk.execute(f"INSERT INTO questions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        disk.commit()
+    for _ in range(2):
+        async with Journal(path) as journal:
+            assert [(entry.id, entry.told) for entry in await journal.history()] == [("open", False), ("done", True)]
+            assert [entry.id for entry in await journal.unfinished()] == ["open"]
+            assert await journal.untold(0.0, 10) == []
+    with closing(sqlite3.connect(path)) as disk:
+        assert disk.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+async def test_a_journal_of_a_later_layout_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    with closing(sqlite3.connect(path)) as disk:
+        disk.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    async with Journal(path) as journal:
+        with pytest.raises(JournalError, match="newer Longwatch"):
+            await accept(journal, "q-1")
 
 
 async def test_history_is_read_by_cursor(tmp_path: Path) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from stream.clock import HandWoundClock
+from stream.desk import Request
+from stream.recovery import RESEND_S
+from tests.fakes import fake_station, the
 from tests.servers.mosquitto import Mosquitto, find
 from tests.stream.mqtt.parties import ROOT, Party, bridged, extra, own_python, program, settled, until
 
@@ -62,6 +66,60 @@ async def test_after_a_kill_the_asker_is_told_where_he_waits(tmp_path: Path, bro
         async with bridged(tmp_path, broker):  # told once, not at every start
             await asker.say(f"{ROOT}/front/ask", {"id": "q-2", "question": "q"}, reply="r")
             assert (await asker.hear_json("r"))["id"] == "q-2"
+
+
+async def test_an_answer_the_broker_did_not_live_to_take_is_brought_by_the_next_life(
+    tmp_path: Path, broker: Mosquitto
+) -> None:
+    correlation = bytes(range(256))
+    async with bridged(tmp_path, broker) as house:
+        gate = house.parts.answerer.gate = threading.Event()
+        async with Party(broker) as asker:
+            await asker.say(f"{ROOT}/front/ask", {"id": "q", "question": "q"}, reply="r", correlation=correlation)
+            await until(lambda: house.station.desk.running_questions == 1)
+        broker.kill()
+        await until(lambda: not house.bridge.connected)
+        gate.set()
+        await until(lambda: house.station.desk.open_questions == 0)
+        kept = await house.station.journal.answer_of("q")
+    broker.start()
+    async with Party(broker, "r", f"{ROOT}/front/answer") as asker:
+        for _ in range(2):  # the second life brings it, the third has nothing to bring
+            async with bridged(tmp_path, broker, connect=False):
+                message = asker.on("r")[0] if asker.on("r") else await asker.hear("r")
+                assert json.loads(message.payload) == the(kept) and the(kept)["status"] == "ok"
+                assert extra(message, "CorrelationData") == correlation
+        await settled(asker)
+        assert len(asker.on("r")) == len(asker.on(f"{ROOT}/front/answer")) == 1
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_not_brought(tmp_path: Path, broker: Mosquitto) -> None:
+    clock = HandWoundClock()
+    async with fake_station(tmp_path, clock=clock) as (station, _):
+        for name in ("old", "new"):
+            await (await station.desk.ask(Request("front", "q", "mqtt", id=name, reply={"topic": "r"}))).answer()
+            clock.wind(RESEND_S - 1)
+    async with Party(broker, "r") as asker, bridged(tmp_path, broker, house={"clock": clock}):
+        assert (await asker.hear_json("r"))["id"] == "new"
+        await settled(asker)
+        assert len(asker.on("r")) == 1
+
+
+async def test_an_old_answer_does_not_replace_the_newer_one_that_is_kept(tmp_path: Path, broker: Mosquitto) -> None:
+    clock = HandWoundClock()
+    async with bridged(tmp_path, broker, house={"clock": clock}) as house, Party(broker, "r") as asker:
+        silent = Request("front", "q", "mqtt", id="unheard")  # as if the broker had been away just then
+        await (await house.station.desk.ask(silent)).answer()
+        clock.wind(1.0)
+        await asker.say(f"{ROOT}/front/ask", {"id": "heard", "question": "q"}, reply="r")
+        await asker.hear_json("r")
+    async with (
+        Party(broker, f"{ROOT}/front/answer", f"{ROOT}/front/answer/last") as asker,
+        bridged(tmp_path, broker, house={"clock": clock}),
+    ):
+        await asker.hear_json(f"{ROOT}/front/answer", id="unheard")
+        await settled(asker)
+        assert [json.loads(word)["id"] for word in asker.words_on(f"{ROOT}/front/answer/last")] == ["heard"]
 
 
 @pytest.mark.parametrize("version", ["5", "311"])

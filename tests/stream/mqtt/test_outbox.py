@@ -18,8 +18,9 @@ def box(capacity: int = 4, most_bytes: int = 10_000) -> tuple[Outbox, list[int]]
 async def topics(outbox: Outbox) -> list[str]:
     taken = []
     while len(outbox):
-        taken.append((await outbox.take()).topic)
-        outbox.done()
+        publication = await outbox.take()
+        taken.append(publication.topic)
+        outbox.done(publication)
     return taken
 
 
@@ -89,8 +90,21 @@ async def test_empty_means_sent_not_only_taken() -> None:
     await outbox.empty()
     outbox.put(note(0))
     waiting = asyncio.ensure_future(outbox.empty())
-    await outbox.take()
+    publication = await outbox.take()
     await asyncio.sleep(0)
     assert not waiting.done()
-    outbox.done()
+    outbox.done(publication)
     await waiting
+
+
+async def test_who_wants_to_know_is_told_once_it_has_arrived_and_only_then() -> None:
+    outbox, _ = box()
+    arrived: list[str] = []
+    for name in ("lost", "too large", "fine"):
+        outbox.put(Publication(name, b"x", on_done=lambda name=name: arrived.append(name)))  # type: ignore[misc]
+    outbox.put_back(await outbox.take())
+    outbox.done(await outbox.take())
+    assert arrived == ["lost"]  # it was first in line again
+    outbox.done(await outbox.take(), arrived=False)
+    outbox.done(await outbox.take())
+    assert arrived == ["lost", "fine"]
