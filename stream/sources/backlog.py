@@ -7,7 +7,10 @@ work, until reading has to wait again.
 
 from __future__ import annotations
 
-WAIT_S = 0.002  # a read that took longer had nothing to read: the socket was empty
+# A read that took this part of the time between two pictures had nothing to read: the socket was empty. Measured in
+# pictures, because on a busy machine a read of what is there takes milliseconds: 5 to be given the interpreter back.
+WAIT_FRACTION = 0.3
+WAIT_S = (0.002, 0.05)  # at least, at most: declared rates may be nonsense
 BEHIND_S = 1.0  # without such a wait for so long, there is a backlog
 LATE_S = 2.0  # how old pictures may be before those between key frames are left out
 
@@ -20,9 +23,10 @@ class Backlog:
         self._caught_up_s = now_s
         self._hurrying = False
 
-    def heard(self, asked_s: float, now_s: float) -> None:
-        """A packet was asked for, and came."""
-        if now_s - asked_s > WAIT_S:
+    def heard(self, asked_s: float, now_s: float, usual_s: float) -> None:
+        """A packet was asked for, and came; pictures are usually `usual_s` apart."""
+        shortest_s, longest_s = WAIT_S
+        if now_s - asked_s > min(longest_s, max(shortest_s, WAIT_FRACTION * usual_s)):
             self._caught_up_s = now_s
 
     def behind(self, now_s: float) -> bool:

@@ -173,7 +173,7 @@ class Reader:
                     if self._stop.is_set():
                         return
                     self.packet_s = now_s = self._clock.now_s()
-                    self._backlog.heard(asked_s, now_s)
+                    self._backlog.heard(asked_s, now_s, self._usual_s)
                     if self._is_worth_decoding(packet, now_s):
                         for picture in self._decode(packet):
                             if not self._take(picture):
