@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 from stream.album import Album
@@ -23,6 +24,7 @@ from stream.flow import CameraState, Evidence, Frame, Holdings, MediaEpoch, Outc
 from stream.freshness import Freshness
 from stream.hub import EventHub
 from stream.keeping import Keeping
+from stream.losses import Losses
 from stream.mailbox import Closed, Mailbox, Overflow
 from stream.meters import Meters
 from stream.ports import Answerer, FrameSource, Gate, MemoryView, StreamMemory
@@ -88,6 +90,7 @@ class Agent:
         self._rate = Rate(self.options.fps)
         self._meters = meters
         self._tally = Tally(camera, meters)
+        self._losses = Losses(camera, meters)
         self._telling = Telling(camera, events, self.clock, self._tally)
         self._keeping = Keeping(self.options.snapshot, memory, device, self._telling)
         self.behind = 0  # frames admitted and not yet seen, dropped or failed
@@ -254,8 +257,7 @@ class Agent:
 
     async def _pulse(self) -> None:
         self._telling.state(self.state)
-        beats = 0
-        while True:
+        for beats in count():
             await self.clock.sleep(PULSE_S)
             try:
                 await self._beat(beats)
@@ -263,10 +265,10 @@ class Agent:
                 return
             except Exception as error:
                 self._telling.fault("pulse", error)
-            beats += 1
 
     async def _beat(self, beats: int) -> None:
         self._telling.state(self.state)
+        self._losses.count(self.source)
         if self._still_s is not None and not self.behind and self.freshness.remembered:
             await self._device.run(self._memory.hold, self._still_s, priority=SEE)
         if beats % HOLDINGS_EVERY == 0:

@@ -57,7 +57,6 @@ class Meters:
         self.seen = self._counter("camera_frames_seen", "Frames encoded and remembered.", one)
         self.see_errors = self._counter("camera_see_errors", "Frames that could not be encoded or remembered.", one)
         self.see_seconds = self._histogram("camera_see_seconds", "From mailbox to memory.", one)
-        self.decode_seconds = self._histogram("camera_decode_seconds", "Decoding of one frame.", one)
         self.reconnects = self._counter("camera_reconnects", "Connections lost and sought again.", one, "reason")
         self.stalls = self._counter("camera_stalls", "Times that no frame came for stall_s.", one)
         self.memory_tokens = self._gauge("memory_tokens", "Tokens remembered, by tier.", one, "tier")

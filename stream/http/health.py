@@ -56,6 +56,7 @@ def health_routes(station: Station, config: Config) -> APIRouter:
     async def metrics() -> Response:
         """The text format. Labels are ids and fixed words only."""
         station.meters.events_dropped.set(station.events.dropped_total)
+        station.meters.device_depth.set(station.device.depth)
         return Response(station.meters.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @router.get("/version", summary="What runs")

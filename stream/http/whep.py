@@ -65,6 +65,7 @@ class Viewers:
         self._ration = Ration(self._clock, OFFERS_BURST, OFFERS_PER_S)
         self._feeds: dict[str, Feed] = {}
         self._viewers: dict[str, Viewer] = {}
+        station.meters.webrtc_sessions.labels("viewer").set_function(self.__len__)
 
     def __len__(self) -> int:
         return len(self._viewers)

@@ -20,6 +20,7 @@ _PAGE = Path(__file__).parent / "page" / "publish.html"  # what it loads lies be
 def whip_routes(station: Station) -> APIRouter:
     """The WHIP endpoints of the station's cameras and the publish page."""
     router = APIRouter()
+    station.meters.webrtc_sessions.labels("publisher").set_function(lambda: _sessions(station))
 
     @router.get("/publish", include_in_schema=False)
     def page() -> Response:
@@ -38,6 +39,11 @@ def whip_routes(station: Station) -> APIRouter:
 
     router.include_router(signalling_routes("whip", _Publishers(station)))
     return router
+
+
+def _sessions(station: Station) -> int:
+    """Publishers' sessions of all cameras, those that still connect included."""
+    return sum(agent.source.sessions for agent in station.cameras.values() if isinstance(agent.source, WhipSource))
 
 
 class _Publishers:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 from starlette.routing import Route
 
-from tests.stream.http.conftest import House, calm, sse
+from stream.clock import HandWoundClock
+from stream.sources.states import Counts
+from tests.stream.http.conftest import House, Opening, calm, sse, until
 
 ASK = {"question": "What?"}
 CHAT = {"model": "front", "messages": [{"role": "user", "content": "What?"}]}
@@ -159,3 +163,31 @@ async def test_pages_bring_no_code_inline_and_nothing_from_elsewhere(calm_house:
 
 def test_sse_reader_of_these_tests():
     assert sse(": hi\n\nevent: a\ndata: 1\n\ndata: 2\n\n") == [{"event": "a", "data": "1"}, {"data": "2"}]
+
+
+async def test_the_devices_queue_is_measured_when_it_is_asked_for(house: House):
+    async def waiting() -> float:
+        text = (await house.http.get("/metrics")).text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("longwatch_device_queue"))
+
+    house.parts.encoder.gate = threading.Event()
+    try:
+        house.parts.sources["front"].show("green")  # its turn holds the device
+        asked = [asyncio.create_task(house.station.cameras["front"].holdings()) for _ in range(3)]
+        await until(lambda: house.station.device.depth >= 2)
+        assert await waiting() >= 2
+    finally:
+        house.parts.encoder.gate.set()
+    await asyncio.gather(*asked)
+    await until(lambda: house.station.device.depth == 0)
+
+
+async def test_what_a_camera_lost_is_measured_every_second(open_house: Opening):
+    clock = HandWoundClock()
+    async with open_house(clock=clock) as house:
+        house.parts.sources["front"].counts = Counts(errors=7)  # type: ignore[attr-defined]
+        before = len(house.station.cameras["front"].ticks)
+        clock.wind(1.0)
+        await until(lambda: len(house.station.cameras["front"].ticks) > before)
+        text = (await house.http.get("/metrics")).text
+        assert 'longwatch_camera_frames_dropped_total{camera="front",reason="decode_error"} 7.0' in text

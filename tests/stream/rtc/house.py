@@ -24,6 +24,7 @@ from stream.http.limits import Limits, Rules
 from stream.http.server import serving
 from stream.http.signalling import signalling_routes
 from stream.http.whep import Viewers
+from stream.meters import Meters
 from stream.ports import FrameSource
 from stream.sources.webrtc import WhipSource
 
@@ -48,6 +49,11 @@ class Station:
 
     def __init__(self, **sources: FrameSource) -> None:
         self.cameras = {name: Watcher(name, source) for name, source in sources.items()}
+        self.meters = Meters()
+
+    def sessions(self, role: str) -> float | None:
+        """What the metrics say."""
+        return self.meters.registry.get_sample_value("longwatch_webrtc_sessions", {"role": role})
 
     def source(self, name: str) -> WhipSource:
         source = self.cameras[name].source

@@ -51,7 +51,7 @@ async def test_viewers_see_the_camera_move_and_share_its_feed() -> None:
             assert pictures[0].shape == (240, 320, 3)
             assert box_left(pictures[-1]) != box_left(pictures[0])
             assert box_left(await picture(second)) >= 0
-            assert len(house.viewers) == 2
+            assert len(house.viewers) == house.station.sessions("viewer") == 2
             feed = house.viewers._feeds["box"]
             assert feed.viewers == 2
             assert feed.conversions <= feed.number  # one conversion per picture, however many look
@@ -60,6 +60,7 @@ async def test_viewers_see_the_camera_move_and_share_its_feed() -> None:
             assert (await http.delete(session)).status_code == 404
             assert len(house.viewers) == 1
         await until(lambda: len(house.viewers) == 0)
+        assert house.station.sessions("viewer") == 0
         assert not house.viewers._feeds
 
 

@@ -52,6 +52,7 @@ async def test_a_session_from_offer_to_goodbye() -> None:
         await take_answer(publisher, reply.text)
         await until(lambda: len(agent.frames) >= 5)
         assert source.state.state == "online"
+        assert source.sessions == house.station.sessions("publisher") == 1
         frame = agent.latest
         assert frame is not None
         assert frame.rgb.shape == (240, 320, 3)
@@ -69,7 +70,7 @@ async def test_a_session_from_offer_to_goodbye() -> None:
         assert (await http.delete(session)).status_code == 200  # asking twice is no error
         assert (await http.get(session)).status_code == 404
         assert house.station.source("phone").state.state == "waiting"
-        assert source.sessions == 0
+        assert source.sessions == house.station.sessions("publisher") == 0
 
 
 async def test_the_endpoint_says_what_it_takes() -> None:
