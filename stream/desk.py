@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Desk", "Recovered", "Refused", "Request", "Ticket"]
 log = logging.getLogger(__name__)
 DRAIN_S = 2.0  # at shutdown, for answers that are being said; as much again for the last words to be written
+FLUSH_S = 1.0  # and then for answers that were told while the disk failed
 
 
 class Desk:
@@ -86,10 +87,14 @@ class Desk:
         await self._recover()
         async with task_group() as tasks:
             self._tasks = tasks
+            late = tasks.create_task(self._writing.keep_trying(), name="late-answers")
             try:
                 yield self
             finally:
-                await self._drain()
+                try:
+                    await self._drain()
+                finally:
+                    late.cancel()
 
     async def ask(self, request: Request) -> Ticket:
         """Accept a question: when this returns, it is on the disk and will be answered. Raises `Refused`.
@@ -288,3 +293,4 @@ class Desk:
                 ticket.cancel(SHUTTING_DOWN.code, SHUTTING_DOWN.message)
         for task in list(self._open.values()):  # a device that hangs: the answers are out, only forks are still held
             task.cancel()
+        await self._writing.flush(FLUSH_S)  # or the next life would tell the same askers that they were cut off

@@ -344,7 +344,7 @@ async def test_an_answer_is_told_though_its_disk_fails_and_written_when_it_is_ba
         assert (await ticket.answer()).status == "ok"
         assert await station.journal.answer_of("q-1") is None
         await (await station.desk.ask(ask(id="q-2"))).answer()
-        await until(lambda: station.desk.open_questions == 0)
+        await until(lambda: station.desk._writing.late == 0)
         assert the(await station.journal.answer_of("q-1"))["status"] == "ok"
 
 
