@@ -16,7 +16,10 @@ from stream.sources.reader import Recipe
 
 
 class FileSource(DecodedSource):
-    """A file on this machine (mp4, mkv, ...). What cannot be read raises `SourceError`; the end is state `ended`."""
+    """A file on this machine (mp4, mkv, ...). The end is state `ended`.
+
+    What cannot be read raises `SourceError` and is `offline`; iterate again later, it may be there by then.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,11 @@ class FileSource(DecodedSource):
         if self._path.is_file() and self._path.stat().st_size == 0:
             raise SourceError(f"{self.recipe.shown} is empty.")
 
+    async def aclose(self) -> None:
+        if self.state.state == "offline":
+            self._closing.set()  # closing does not hide why
+        await super().aclose()
+
     async def _watch(self) -> AsyncGenerator[Frame, None]:
         try:
             async with contextlib.aclosing(self._connection()) as frames:
@@ -58,7 +66,7 @@ class FileSource(DecodedSource):
                     self.states.change("online")
                     yield frame
         except SourceError as fault:
-            self._close("offline", str(fault))
+            self.states.change("offline", str(fault))  # not closed: whoever asks again may find a file
             raise
         if not self._closing.is_set():
             self._close("ended", f"{self.recipe.shown} has come to its end.")

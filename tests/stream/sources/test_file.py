@@ -156,6 +156,27 @@ async def test_what_is_no_video_is_said_in_one_sentence(kind: str, says: str, tm
     assert source.state.state == "offline", "closing does not hide why"
 
 
+async def test_a_file_that_appears_later_is_read_when_asked_again(tmp_path: Path, video: Path) -> None:
+    """A recording that is still being copied: absent, then half there, then whole."""
+    path = tmp_path / "later.mp4"
+    source = FileSource(path, Clock(), fps=0, pace="fast")
+    for present, says in ((False, "There is no file"), (True, "no video that can be read")):
+        if present:
+            _write(path, "header only", video)
+        for _ in range(2):  # the same again is no worse
+            with pytest.raises(SourceError, match=says):
+                await anext(aiter(source))
+            assert source.state.state == "offline" and says in source.state.reason
+    shutil.copy(video, path)
+    frames = aiter(source)
+    assert read_number((await anext(frames)).rgb) == 0
+    seen = source.state
+    assert (seen.state, seen.reason) == ("online", "")
+    assert [read_number(frame.rgb) async for frame in frames] == list(range(1, 30))
+    assert source.state.state == "ended"
+    await source.aclose()
+
+
 def _write(path: Path, kind: str, video: Path) -> None:
     if kind == "empty":
         path.touch()
