@@ -12,7 +12,7 @@ from stream.flow import Frame
 from stream.sources.backoff import AWAY_S, LOCKED_S, Backoff
 from stream.sources.decoded import DecodedSource
 from stream.sources.errors import SourceError
-from stream.sources.reader import Recipe
+from stream.sources.reader import Reader, Recipe
 
 HEALTHY_S = 30.0  # of good pictures, before a failure counts as the first one again
 
@@ -38,6 +38,7 @@ class LiveSource(DecodedSource):
         self._away = Backoff(AWAY_S, rng=rng)
         self._locked = Backoff(LOCKED_S, early=False, rng=rng)
         self._has_been_online = False
+        self._credited: Reader | None = None  # whose good pictures have been counted
 
     async def _watch(self) -> AsyncGenerator[Frame, None]:
         while not self._closing.is_set():
@@ -71,8 +72,9 @@ class LiveSource(DecodedSource):
     def _note_fault(self, fault: SourceError) -> float:
         """Say what is wrong; how long to wait before the next attempt, s."""
         reader = self.reader
-        if reader and reader.healthy_s >= HEALTHY_S:
+        if reader and reader is not self._credited and reader.healthy_s >= HEALTHY_S:
             self._away.reset()
+            self._credited = reader  # once: where nothing can be opened, it stays the last one for ever
         wait_s = (self._locked if fault.kind == "auth" else self._away).next_s()
         reason = f"{fault} Next attempt in {wait_s:.0f} s."
         if fault.kind == "auth":
