@@ -24,6 +24,7 @@ T = TypeVar("T")
 GRACE_S = 1.0  # the thread's own time-out speaks first: it knows more
 KEY_FRAME_S = 75.0  # while packets come, how long the first whole picture may take; some cameras send one a minute
 HANGING = 4  # abandoned threads at once
+LEAVE_S = 2 * POLL_S  # at the end, for the threads to put away what they opened
 BEHIND_S = 2.0  # a stored stream that is later than this goes on from here instead of rushing
 
 
@@ -98,9 +99,13 @@ class DecodedSource:
             self._close("ended", "Stopped.")
         if self.reader:
             self.reader.abandon()
-        for reader in (*self._hanging, *([self.reader] if self.reader else [])):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(reader.frames.finished(), POLL_S + 1.5)
+        # Once for all of them together: the station has a few seconds for all its cameras.
+        readers = {reader for reader in (*self._hanging, self.reader) if reader is not None and reader.alive}
+        ends = [asyncio.ensure_future(reader.frames.finished()) for reader in readers]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=LEAVE_S)
+            for end in late:
+                end.cancel()
 
     def _close(self, state: Literal["ended", "offline"], reason: str) -> None:
         """The last state: nothing more will come, for this reason."""

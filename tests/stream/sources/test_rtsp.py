@@ -18,9 +18,11 @@ import pytest
 from stream.clock import Clock
 from stream.flow import CameraState, Frame
 from stream.sources import backlog, reader
+from stream.sources.errors import SourceError
 from stream.sources.media_clock import SLACK_S
 from stream.sources.rtsp import RtspSource
 from stream.sources.states import Counts
+from stream.station import LEAVE_S
 from tests.servers.hasty import HastyClock, descriptors, threads, until
 from tests.servers.processes import rtsp_process
 from tests.servers.rtsp import Faults, RtspCamera, clip
@@ -238,6 +240,47 @@ async def test_waits_grow_while_it_is_away_and_only_good_pictures_shorten_them(h
         assert 0.8 <= third <= 1.2, "after half a minute of pictures it is a first failure again"
 
 
+async def test_a_camera_that_is_unplugged_is_tried_less_and_less_often(hasty: HastyClock) -> None:
+    """Where it is plain that nothing can be opened, the good pictures of long ago shorten the wait only once."""
+
+    class Unplugged(RtspSource):
+        plugged = True
+
+        def _check(self) -> None:
+            if not self.plugged:
+                raise SourceError("There is no camera.", "not_found")
+
+    async with RtspCamera(clip()) as camera:
+        source = Unplugged(camera.url(), hasty, fps=0.0, stall_s=60.0, rng=random.Random(1))
+        waits: list[float] = []
+        next_s = source._away.next_s
+
+        def remembered_s() -> float:
+            waits.append(next_s())
+            return waits[-1]
+
+        source._away.next_s = remembered_s  # type: ignore[method-assign]
+        frames = aiter(source)
+        await anext(frames)
+        hasty.skip(31)
+        await anext(frames)
+        await until(lambda: source.reader.healthy_s > 31)
+        source.plugged = False
+        camera.reset_clients()
+        rest = asyncio.create_task(_rest(frames))
+        await until(lambda: len(waits) >= 5)
+        assert [round(wait / step, 1) for wait, step in zip(waits, (1, 2, 5, 10, 30), strict=False)] == pytest.approx(
+            [1.0] * 5, abs=0.21
+        )
+        await source.aclose()
+        await asyncio.wait_for(rest, 30)
+
+
+async def _rest(frames: AsyncIterator[Frame]) -> None:
+    async for _ in frames:
+        pass
+
+
 async def test_another_resolution_in_mid_stream_is_followed(hasty: HastyClock) -> None:
     """Row 7."""
     async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
@@ -393,6 +436,31 @@ async def test_closing_is_prompt_also_while_nothing_comes(hasty: HastyClock) -> 
             await asyncio.wait_for(task, 30)
         await source.aclose()
         await until(lambda: source.reader is not None and not source.reader.alive)
+
+
+async def test_closing_waits_once_for_a_thread_that_hangs(hasty: HastyClock) -> None:
+    """A port that never answers; the station gives all its cameras `station.LEAVE_S` seconds."""
+    async with RtspCamera(clip(), faults=Faults(mute=True)) as camera:
+        source = RtspSource(camera.url(), hasty, connect_s=20.0)
+        hasty.haste = 1.0  # the loop must not lose patience before the thread does
+        task = asyncio.ensure_future(anext(aiter(source)))
+        await until(lambda: camera.connections)
+        waits: list[asyncio.Future[None]] = []
+        finished = source.reader.frames.finished
+
+        async def counted() -> None:
+            waits.append(asyncio.ensure_future(finished()))
+            await waits[-1]
+
+        source.reader.frames.finished = counted  # type: ignore[method-assign]
+        task.cancel()  # as whoever iterates leaves first
+        await asyncio.wait([task])
+        begun_s = time.monotonic()
+        await source.aclose()
+        assert len(waits) == 1 and time.monotonic() - begun_s < LEAVE_S
+        camera.faults.mute = False
+        camera.reset_clients()
+        await until(lambda: not source.reader.alive)
 
 
 async def test_the_password_appears_nowhere(
