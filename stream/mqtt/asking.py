@@ -25,6 +25,7 @@ from stream.mqtt.pulse import Pulse
 from stream.mqtt.replies import Route, encode, refusal, to_everyone, to_route
 from stream.mqtt.saying import Saying
 from stream.mqtt.topics import Destination, is_camera_id
+from stream.request import LONGEST_S
 
 log = logging.getLogger(__name__)
 _SHUTTING = "Longwatch is shutting down; ask again when it is back."
@@ -195,7 +196,8 @@ class Asking:
         wish, route = envelope.wish, envelope.route
         timeout_s = wish.timeout_s
         if envelope.until_s is not None:
-            left_s = max(0.001, round(envelope.until_s - self._clock.now_s(), 3))
+            # A sender may let his message live for a day; nobody is made to wait that long for an answer.
+            left_s = min(LONGEST_S, max(0.001, round(envelope.until_s - self._clock.now_s(), 3)))
             timeout_s = left_s if timeout_s is None else min(timeout_s, left_s)
         request = Request(
             camera=camera,
