@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from heapq import merge
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
@@ -33,14 +34,18 @@ class TooManyListeners(RuntimeError):
 class Subscription(Generic[T]):
     """One listener's own bounded queue. When it is full the oldest item goes, and `dropped` says how many went."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, wants: Callable[[T], bool] | None = None) -> None:
+        """`wants`: what the listener does not want takes no place in its queue."""
         self.dropped = 0
+        self._wants = wants
         self._items: deque[T] = deque(maxlen=capacity)
         self._news = asyncio.Event()
         self._closed = False
 
     def offer(self, item: T) -> None:
         """Hand over an item; never waits."""
+        if self._wants is not None and not self._wants(item):
+            return
         if len(self._items) == self._items.maxlen:
             self.dropped += 1
         self._items.append(item)
@@ -89,9 +94,12 @@ class Hub(Generic[T]):
 
     def publish(self, item: T) -> None:
         """Tell everyone; whoever is too slow loses its oldest item."""
-        self._recent.append(item)
+        self._keep(item)
         for subscription in self._subscriptions:
             subscription.offer(item)
+
+    def _keep(self, item: T) -> None:
+        self._recent.append(item)
 
     def recent(self) -> tuple[T, ...]:
         """The last items, oldest first."""
@@ -99,16 +107,19 @@ class Hub(Generic[T]):
 
     @asynccontextmanager
     async def subscribe(
-        self, capacity: int | None = None, replay: Callable[[T], bool] | None = None
+        self,
+        capacity: int | None = None,
+        replay: Callable[[T], bool] | None = None,
+        wants: Callable[[T], bool] | None = None,
     ) -> AsyncIterator[Subscription[T]]:
-        """Listen while the block is open; `replay` picks recent items to hear first.
+        """Listen while the block is open; `replay` picks recent items to hear first, `wants` what to hear at all.
 
         Raises `TooManyListeners`.
         """
         if len(self._subscriptions) >= self.limit:
             raise TooManyListeners(f"{self.limit} listeners are connected already; close one and try again.")
-        subscription: Subscription[T] = Subscription(capacity or self.capacity)
-        for item in self._recent:
+        subscription: Subscription[T] = Subscription(capacity or self.capacity, wants)
+        for item in self.recent():
             if replay is not None and replay(item):
                 subscription.offer(item)
         if self._closed:
@@ -128,13 +139,24 @@ class Hub(Generic[T]):
             subscription.close()
 
 
-class EventHub(Hub[Event]):
-    """The hub of the house: numbers what happens."""
+def passes(event: Event) -> bool:
+    """Whether the next second says the same again: such events are told, but they are no past to catch up with."""
+    return event.kind == "tick" or (event.kind == "memory" and event.data.get("type") == "held")
 
-    def __init__(self, capacity: int = 1024, listeners: int = 256, first_id: int = 0) -> None:
-        """`first_id`: milliseconds since 1970 at the start keep ids rising over restarts, for SSE's Last-Event-ID."""
+
+class EventHub(Hub[Event]):
+    """The hub of the house: numbers what happens, and keeps the past of each kind by itself.
+
+    Eight cameras tell two events a second that say little; an answer must be there for who was away for an hour.
+    """
+
+    def __init__(self, capacity: int = 512, listeners: int = 256, first_id: int = 0) -> None:
+        """`capacity`: of each kind. `first_id`: milliseconds since 1970 at the start keep ids rising over restarts."""
         super().__init__(capacity, listeners)
         self.last_id = first_id
+        self._first_id = first_id
+        self._past: dict[Kind, deque[Event]] = {}
+        self._gone: dict[Kind, int] = {}  # the newest id that is not kept any more
 
     def emit(self, kind: Kind, camera: str, wall_s: float, data: Mapping[str, JSON]) -> Event:
         """Number an event and publish it."""
@@ -143,7 +165,25 @@ class EventHub(Hub[Event]):
         self.publish(event)
         return event
 
+    def _keep(self, item: Event) -> None:
+        if passes(item):
+            return
+        past = self._past.setdefault(item.kind, deque(maxlen=self.capacity))
+        if len(past) == self.capacity:
+            self._gone[item.kind] = past[0].id
+        past.append(item)
+
+    def recent(self) -> tuple[Event, ...]:
+        """What is kept of all kinds, oldest first."""
+        return tuple(merge(*self._past.values(), key=lambda event: event.id))
+
     def after(self, event_id: int) -> Callable[[Event], bool]:
         """For `subscribe(replay=…)`: what came after this id. An id from the future (another life) replays all."""
         first = event_id if event_id <= self.last_id else 0
         return lambda event: event.id > first
+
+    def gap_after(self, event_id: int, kinds: Collection[Kind]) -> bool:
+        """Whether something of these kinds came after this id and is not kept any more, in this life or the last."""
+        if event_id > self.last_id:
+            return False
+        return event_id < self._first_id or any(self._gone.get(kind, 0) > event_id for kind in kinds)

@@ -50,10 +50,38 @@ async def test_listeners_are_bounded() -> None:
 async def test_who_was_away_can_hear_what_it_missed() -> None:
     hub = EventHub(capacity=4, first_id=100)
     for number in range(6):
-        hub.emit("tick", "front", 0.0, {"n": number})
+        hub.emit("answer", "front", 0.0, {"n": number})
     assert hub.last_id == 106
     async with hub.subscribe(replay=hub.after(104)) as missed, hub.subscribe(replay=hub.after(9999)) as stranger:
         hub.close()
         assert [event.data["n"] async for event in missed] == [4, 5]
         # An id of another life says nothing about this one: better twice than not at all.
         assert [event.id async for event in stranger] == [103, 104, 105, 106]
+
+
+async def test_what_every_second_says_pushes_out_nothing_of_what_happened() -> None:
+    hub = EventHub(capacity=4, first_id=100)
+    first = hub.emit("answer", "front", 0.0, {"n": 0})
+    for number in range(100):
+        hub.emit("tick", "front", 0.0, {"n": number})
+        hub.emit("memory", "front", 0.0, {"type": "held"})
+        hub.emit("camera_state", "back", 0.0, {"n": number})  # a camera that flaps
+    fault = hub.emit("memory", "front", 0.0, {"type": "fault"})
+    kept = hub.recent()
+    assert [event for event in kept if event.kind != "camera_state"] == [first, fault]
+    assert [event.id for event in kept] == sorted(event.id for event in kept)
+    assert len(kept) == 2 + 4
+    assert hub.gap_after(first.id, {"camera_state", "answer"})
+    assert not hub.gap_after(first.id, {"answer", "memory", "tick"})
+    assert not hub.gap_after(kept[1].id, {"camera_state"})
+    assert hub.gap_after(99, {"answer"})  # of the life before: nobody knows
+
+
+async def test_what_is_not_wanted_takes_no_place_in_a_listeners_queue() -> None:
+    hub: Hub[int] = Hub(1000)
+    async with hub.subscribe(capacity=2, wants=lambda item: item < 3) as listener:
+        for item in range(1, 100):
+            hub.publish(item)
+        hub.close()
+        assert listener.dropped == 0
+        assert [item async for item in listener] == [1, 2]

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from stream.http import events as events_module
+from stream.http.events import QUEUE
 from stream.http.server import serving
 from stream.http.streaming import Streaming, event
 from tests.stream.http.conftest import House, until
@@ -67,6 +68,20 @@ async def test_what_is_lost_is_said(house: House):
         events.emit("memory", "front", 0.0, {"number": number})
     async with house.http.stream("GET", f"/api/v1/events/stream?after={first.id}") as reply:
         assert (await told(reply.aiter_lines()))["event"] == "gap"
+
+
+async def test_a_chatty_camera_costs_the_others_readers_nothing(house: House):
+    events = house.station.events
+    first = events.emit("answer", "front", 0.0, {"number": 1})
+    for number in range(events.capacity + QUEUE):
+        events.emit("tick", "back", 0.0, {"number": number})
+        events.emit("memory", "back", 0.0, {"number": number})
+    second = events.emit("answer", "front", 0.0, {"number": 2})
+    url = f"/api/v1/events/stream?camera=front&kinds=answer,tick&after={first.id - 1}"
+    async with house.http.stream("GET", url) as reply:
+        lines = reply.aiter_lines()
+        heard = [await told(lines) for _ in range(2)]  # no gap: nothing of what was asked for is missing
+    assert [int(one.get("id", 0)) for one in heard] == [first.id, second.id]
 
 
 async def test_unknown_kind_is_a_400(house: House):
