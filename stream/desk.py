@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from stream.admission import check_load, make_ticket
 from stream.answering import SHUTTING_DOWN, Answering
 from stream.config import QuestionsConfig
-from stream.flow import Answer, Fault, MediaEpoch, Question
+from stream.flow import Answer, Fault, MediaEpoch
 from stream.journal import Journal, JournalError
 from stream.recovery import KnownIds, Past, Recovered, recall
 from stream.redact import redact
-from stream.request import MOST_TOKENS, Refused, Request, check, new_id
+from stream.request import Refused, Request, check
 from stream.tasks import task_group
 from stream.ticket import Ticket
 from stream.wire import answer_payload, rfc3339
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Desk", "Recovered", "Refused", "Request", "Ticket"]
 log = logging.getLogger(__name__)
+ACCEPT_S = 5.0  # for a question to be on the disk; then it is refused
 DRAIN_S = 2.0  # at shutdown, for answers that are being said; as much again for the last words to be written
 FLUSH_S = 1.0  # and then for answers that were told while the disk failed
 
@@ -140,51 +141,19 @@ class Desk:
             name = request.camera[:64]
             raise Refused("rejected", "unknown_camera", f"There is no camera {name!r}. The cameras here: {cameras}.")
         text = check(request)
-        self._check_load(request.camera)
-        ticket = self._ticket(request, agent, text)
+        check_load(request.camera, self._open, self.limits, self._answer_s)
+        ticket = make_ticket(request, text, agent, self._clock, self.limits)
         self._known.add(ticket, ticket.asked_wall_s)
         self._open[ticket] = self._tasks.create_task(self._serve(ticket, agent), name=f"answer[{ticket.question.id}]")
         self._measure()
         return ticket
-
-    def _check_load(self, camera: str) -> None:
-        limits = self.limits
-        waiting = Counter(ticket.question.camera for ticket in self._open)
-        if waiting.total() >= limits.max_concurrent + limits.queue:
-            what = f"{waiting.total()} questions are open"
-        elif waiting[camera] >= limits.max_concurrent + limits.queue_per_camera:
-            what = f"{waiting[camera]} questions to {camera!r} are open"
-        else:
-            return
-        wait_s = max(1.0, round(self._answer_s * waiting.total() / limits.max_concurrent, 1))
-        raise Refused("overloaded", "overloaded", f"{what}; ask again in about {wait_s:g} s.", retry_after_s=wait_s)
-
-    def _ticket(self, request: Request, agent: Agent, text: str) -> Ticket:
-        now_s, limits = self._clock.now_s(), self.limits
-        now_media_s = agent.freshness.now_media_s()
-        span_s = request.span_s
-        if request.since_s is not None and now_media_s is not None:
-            span_s = (now_media_s - request.since_s, now_media_s)
-        question = Question(
-            id=request.id or new_id(),
-            text=text,
-            camera=request.camera,
-            asked_s=now_s,
-            deadline_s=now_s + (request.timeout_s or limits.timeout_s),
-            span_s=span_s,
-            max_tokens=min(MOST_TOKENS, request.max_tokens or limits.max_tokens),
-            temperature=request.temperature,
-        )
-        # A camera that is looked at every 20 s is not stale after 10, unless the asker says so.
-        max_age_s = request.max_age_ms / 1000 if request.max_age_ms else max(limits.max_age_ms / 1000, agent.patience_s)
-        return Ticket(question, request.source, self._clock.wall_s(), max_age_s=max_age_s, reply=request.reply)
 
     # answering
 
     async def _serve(self, ticket: Ticket, agent: Agent) -> None:
         answering: asyncio.Task[Answer] | None = None
         try:
-            if not await self._accept(ticket):
+            if not await self._accept(ticket, agent):
                 return
             answering = asyncio.create_task(self._answering.answer(ticket, agent), name=f"words[{ticket.question.id}]")
             answer = await self._first_of(ticket, agent, answering)
@@ -201,15 +170,28 @@ class Desk:
             self._open.pop(ticket, None)
             self._measure()
 
-    async def _accept(self, ticket: Ticket) -> bool:
+    async def _accept(self, ticket: Ticket, agent: Agent) -> bool:
         question = ticket.question
+        writing = asyncio.create_task(
+            self._journal.accept(question, source=ticket.source, asked_wall_s=ticket.asked_wall_s, reply=ticket.reply)
+        )
         try:
-            ticket.seq = await self._journal.accept(
-                question, source=ticket.source, asked_wall_s=ticket.asked_wall_s, reply=ticket.reply
-            )
+            left_s = question.deadline_s - self._clock.now_s()
+            await asyncio.wait({writing}, timeout=min(left_s, ACCEPT_S))
+            slow = not writing.done()
+            if slow:
+                self._turn_away(ticket, "The journal's disk is too slow; ask again in a moment.")
+            ticket.seq = await writing  # its place is taken until the disk lets go of it
         except JournalError as error:
-            self._known.forget(question.id)
-            ticket.refuse(Refused("rejected", "journal_unavailable", redact(error), retry_after_s=30.0))
+            self._turn_away(ticket, redact(error))
+            return False
+        finally:
+            writing.cancel()  # nothing, once it is done
+        if slow:  # written after all: with the word its asker was given, so that no later life has another one
+            fault = Fault("journal_unavailable", "The question was not on the disk in time.")
+            answer = self._answering.verdict(ticket, "rejected", fault=fault)
+            await self._writing.write(ticket.seq, answer_payload(answer, agent.epoch))
+            self._journal.told(ticket.seq)
             return False
         ticket.accept()
         asked = {
@@ -220,6 +202,10 @@ class Desk:
         }
         self._events.emit("question", question.camera, ticket.asked_wall_s, asked)
         return True
+
+    def _turn_away(self, ticket: Ticket, why: str) -> None:
+        self._known.forget(ticket.question.id)
+        ticket.refuse(Refused("rejected", "journal_unavailable", why, retry_after_s=30.0))
 
     async def _first_of(self, ticket: Ticket, agent: Agent, answering: asyncio.Task[Answer]) -> Answer:
         """The answer, or why it is not waited for: cancelled, or the time is up."""

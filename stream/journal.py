@@ -114,10 +114,22 @@ class Journal:
     async def accept(
         self, question: Question, *, source: str, asked_wall_s: float, reply: Mapping[str, str] | None = None
     ) -> int:
-        """Write a question; when this returns it is on the disk. Returns its `seq`."""
+        """Write a question; when this returns it is on the disk. Returns its `seq`.
+
+        Cancelled before its turn has come, it is not written.
+        """
         row = (question.id, question.camera, question.text, source, json.dumps(reply) if reply else None, asked_wall_s)
         insert = "INSERT INTO questions (id, camera, text, source, reply, asked_wall_s) VALUES (?, ?, ?, ?, ?, ?)"
-        return await self._do(lambda disk: disk.execute(insert, row).lastrowid or 0)
+        gone = threading.Event()
+
+        def work(disk: sqlite3.Connection) -> int:
+            return 0 if gone.is_set() else disk.execute(insert, row).lastrowid or 0
+
+        try:
+            return await self._do(work)
+        except asyncio.CancelledError:
+            gone.set()
+            raise
 
     async def finish(self, seq: int, payload: Mapping[str, Any]) -> None:
         """Write the one terminal answer of a question; a second one changes nothing."""

@@ -13,7 +13,7 @@ from stream.config import QuestionsConfig
 from stream.desk import Refused, Request
 from stream.flow import MediaEpoch
 from stream.journal import Journal
-from tests.fakes import fake_station, fault_of, make_station, seen, settle, the, until
+from tests.fakes import PATIENCE_S, fake_station, fault_of, make_station, seen, settle, the, until
 
 
 def ask(text: str = "what?", camera: str = "front", **more: Any) -> Request:
@@ -333,6 +333,41 @@ async def test_a_disk_that_fails_is_a_refusal_and_not_a_crash(tmp_path: Path) ->
         # The connection is opened anew, the disk is back, the same id may be used.
         assert (await (await station.desk.ask(ask(id="q-1"))).answer()).status == "ok"
         assert station.ready
+
+
+async def test_a_disk_that_hangs_is_a_refusal_and_its_question_has_no_second_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.desk.ACCEPT_S", 0.2)
+    async with fake_station(tmp_path) as (station, parts):
+        journal, held = station.journal, threading.Event()
+        holding = asyncio.ensure_future(journal._do(lambda _: held.wait(PATIENCE_S)))
+        with pytest.raises(Refused, match="too slow") as caught:
+            await station.desk.ask(ask(id="q-1"))
+        assert (caught.value.status, caught.value.code) == ("rejected", "journal_unavailable")
+        assert station.desk.open_questions == 1  # what waits for the disk is bounded like all that is open
+        held.set()
+        await holding
+        await until(lambda: station.desk.open_questions == 0)
+        entry = the(await journal.entry_of("q-1"))
+        assert (entry.status, the(entry.answer)["error"]["code"]) == ("rejected", "journal_unavailable")
+        assert entry.told and parts.answerer.closed == 0
+        monkeypatch.setattr("stream.desk.ACCEPT_S", PATIENCE_S)
+        assert (await (await station.desk.ask(ask(id="q-1"))).answer()).status == "ok"
+
+
+async def test_the_deadline_counts_while_the_question_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.desk.ACCEPT_S", 2 * PATIENCE_S)
+    async with fake_station(tmp_path) as (station, _):
+        held = threading.Event()
+        holding = asyncio.ensure_future(station.journal._do(lambda _: held.wait(PATIENCE_S)))
+        with pytest.raises(Refused, match="too slow"):
+            await station.desk.ask(ask(timeout_s=0.05))
+        assert not holding.done()
+        held.set()
+        await holding
 
 
 async def test_an_answer_is_told_though_its_disk_fails_and_written_when_it_is_back(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from stream.flow import Answer, MediaEpoch, Question
 from stream.journal import Journal, JournalError
 from stream.journal_file import SCHEMA_VERSION
 from stream.wire import Payload, answer_payload
-from tests.fakes import make_station, the
+from tests.fakes import PATIENCE_S, make_station, the
 
 
 def question(name: str, camera: str = "front") -> Question:
@@ -129,6 +130,25 @@ async def test_questions_that_come_together_are_committed_together(tmp_path: Pat
         seqs = await asyncio.gather(*(accept(journal, f"q-{number}") for number in range(40)))
         assert sorted(seqs) == list(range(1, 41))
         assert journal.commits - before <= 20  # one or two as a rule; never one each
+
+
+async def test_a_question_taken_back_before_its_turn_is_not_written(tmp_path: Path) -> None:
+    async with Journal(tmp_path / "j.sqlite") as journal:
+        held, busy = threading.Event(), threading.Event()
+
+        def hold(_: sqlite3.Connection) -> None:
+            busy.set()
+            held.wait(PATIENCE_S)
+
+        holding = asyncio.ensure_future(journal._do(hold))
+        await asyncio.to_thread(busy.wait, PATIENCE_S)
+        asking = asyncio.ensure_future(accept(journal, "q-1"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        held.set()
+        await holding
+        assert await journal.history() == []
 
 
 async def test_rows_and_age_are_bounded_and_the_unfinished_stay(tmp_path: Path) -> None:
