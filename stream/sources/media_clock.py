@@ -27,11 +27,13 @@ class MediaClock:
     """Stamps the pictures of one connection. Give the next connection `last` to go on where this one ended.
 
     A *live* stream is held to the clock of arrival: gaps, jumps and missing stamps take the time that truly passed.
-    A *stored* one has only its own stamps: a jump or the seam of a loop takes the time of one picture.
+    A *stored* one has only its own stamps: a jump or the seam of a loop takes the time of one picture. One that is
+    stored but `endless`, segments of something that goes on, has its own stamps and jumps by the time that passed.
     """
 
     def __init__(self, live: bool, after: Moment | None = None) -> None:
         self.live = live
+        self.endless = False
         self._after = after
         self._origin: Moment | None = None
         self._offset_s: float | None = None  # media time minus stream time
@@ -59,8 +61,10 @@ class MediaClock:
             self._origin = self._begin(arrived_s)
             time_s = self._origin.time_s
         else:
-            by_arrival_s = self._by_arrival(self._origin, arrived_s)
+            by_arrival_s, jumps = self._by_arrival(self._origin, arrived_s), self.jumps
             time_s = self._continue(self._unless_stuck(pts_s), self.last.time_s, by_arrival_s, duration_s, behind)
+            if self.endless and self.jumps > jumps:
+                time_s = max(time_s, self.last.time_s + arrived_s - self.last.arrived_s)
         if pts_s is not None and self._offset_s is None:
             self._offset_s = time_s - pts_s
         self._pts_s = pts_s

@@ -214,6 +214,7 @@ class Reader:
         self._has_clock = self.info.format not in WITHOUT_CLOCK
         if self.recipe.kind == "ask" and self.info.stored:
             self.stored, self.media.live, self.frames.overflow = True, False, "wait"
+            self.media.endless = self.info.duration_s is None
         return stream
 
     def _is_worth_decoding(self, packet: av.Packet[VideoStream], now_s: float) -> bool:

@@ -73,6 +73,7 @@ async def test_a_recording_is_read_to_its_end_at_any_pace(server: WebServer, rec
     assert [read_number(frame.rgb) for frame in frames] == list(range(30))
     assert [frame.time_s for frame in frames] == pytest.approx([i / 10 for i in range(30)])
     assert source.state.state == "ended" and source.counts.dropped == 0
+    assert not source.reader.media.endless
 
 
 async def test_a_recording_is_looped_and_kept_to_its_pace(server: WebServer, recording: bytes) -> None:
@@ -118,6 +119,7 @@ async def test_live_hls_goes_on_with_the_segments_that_appear(server: WebServer,
     publish(whole=True)
     await until(lambda: len(numbers) >= 27)  # the decoder holds the last ones back until more comes
     assert numbers[:27] == list(range(27)) and source.state.state == "online"
+    assert source.reader.media.endless, "it goes on: a jump of its stamps takes the time that passed"
     await source.aclose()
     await asyncio.wait_for(task, 30)
 
