@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from models.vision.torch_tower import TorchVision
 from stream.flow import Frame, Tokens
@@ -19,6 +20,8 @@ from stream.sources.simulated.paint import paint
 from stream.sources.simulated.world import Script
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from models.checkpoint import Checkpoint
 
 SCENES = (("yard", True), ("street", True), ("hall", True), ("yard", False), ("street", False), ("hall", False))
@@ -33,17 +36,32 @@ class Reel:
     tokens: list[list[Tokens]]
     fps: float
 
-    def play(self, count: int, seed: int = 0) -> Iterator[Tokens]:
-        """`count` frames' tokens, media time from 0 on."""
+    def play(self, count: int, seed: int = 0, novelty: float = 0.0) -> Iterator[Tokens]:
+        """`count` frames' tokens, media time from 0 on.
+
+        `novelty` tints each stretch: one direction, drawn for it alone, is added to all its tokens at that share of
+        their own length. No camera does this. It stands for what a day, a season and new things do to looks, so that
+        ever new codes open, the token base fills, and merging is part of what is measured: at 0.75 the cosine of a
+        token to itself in another stretch is about 0.64, below what opens a code.
+        """
         rng = np.random.default_rng(seed)
         shown = 0
         while shown < count:
             scene = self.tokens[int(rng.integers(len(self.tokens)))]
             start = int(rng.integers(len(scene) - STRETCH + 1))
+            tint = torch.from_numpy(rng.standard_normal(scene[0].embeds.shape[1], np.float32)) if novelty else None
             for tokens in scene[start : start + min(STRETCH, count - shown)]:
                 time_s = shown / self.fps
-                yield replace(tokens, span_s=(time_s, time_s))
+                embeds = tokens.embeds if tint is None else _tinted(tokens.embeds, tint, novelty)
+                yield replace(tokens, embeds=embeds, span_s=(time_s, time_s))
                 shown += 1
+
+
+def _tinted(embeds: Tensor, tint: Tensor, share: float) -> Tensor:
+    """(N, D) tokens, each with `share` of its own length of (D,) `tint` added."""
+    length = embeds.norm(dim=1, keepdim=True)
+    tinted: Tensor = embeds + share * length * (tint / tint.norm())
+    return tinted
 
 
 def make_reel(checkpoint: Checkpoint, say: Callable[[str], None], per_scene: int = 192, fps: float = 2.0) -> Reel:
