@@ -98,7 +98,10 @@ class MqttBridge:
 
     def receive(self, message: Incoming) -> None:
         """Act on one message as if it came from the broker; never waits, never raises for what is in it."""
-        self._commands.receive(message)
+        try:
+            self._commands.receive(message)
+        except Exception:  # one message that we make a mistake over is not worth the connection
+            log.exception("A message over MQTT was dropped: it met a mistake of ours.")
 
     def figures(self) -> Figures:
         """Counts since the start."""
@@ -150,7 +153,8 @@ class MqttBridge:
                 await self._session(version)
             except Left:
                 return
-            except Trouble as trouble:
+            except Exception as error:
+                trouble = error if isinstance(error, Trouble) else _broken(error)
                 if self._versions.other_instead_of(version, trouble.kind):
                     log.info("%s Trying MQTT %s.", trouble, self._versions.next)
                 else:
@@ -207,6 +211,12 @@ class MqttBridge:
 
     def _lost_out(self, count: int) -> None:
         self._station.meters.mqtt_dropped.labels("out").inc(count)
+
+
+def _broken(error: Exception) -> Trouble:
+    """A mistake of ours, or of the libraries below: told with all there is to know, and tried again like a loss."""
+    log.error("The connection to the MQTT broker broke down.", exc_info=error)
+    return Trouble("broken", f"The connection to the MQTT broker broke down ({type(error).__name__}: {error}).")
 
 
 _WORDS: dict[TroubleKind, BridgeWord] = {"auth_failed": "auth_failed", "id_taken": "id_taken"}

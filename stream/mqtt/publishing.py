@@ -96,10 +96,16 @@ class Publishing:
 
     async def _events(self) -> None:
         async with self._station.events.subscribe() as events:
-            self._heard()
+            self._tell(self._heard)
             async for event in events:
-                self._heard()
-                self._happened(event)
+                self._tell(self._heard)
+                self._tell(self._happened, event)
+
+    def _tell(self, publish: Callable[..., None], *what: Event) -> None:
+        try:
+            publish(*what)
+        except Exception:  # one thing left untold must not silence all that comes after it
+            log.exception("Something could not be published over MQTT.")
 
     def _happened(self, event: Event) -> None:
         agent = self._station.cameras.get(event.camera)

@@ -14,7 +14,9 @@ from stream.redact import redact
 if TYPE_CHECKING:
     from stream.mqtt.broker import Broker
 
-TroubleKind = Literal["version", "unclear", "auth_failed", "id_taken", "bad_id", "refused", "unreachable", "lost"]
+TroubleKind = Literal[
+    "version", "unclear", "auth_failed", "id_taken", "bad_id", "refused", "unreachable", "lost", "broken"
+]
 
 SHUT_EARLY = "closes the connection before it has answered"
 _TIMED_OUT = "Operation timed out"  # aiomqtt's words

@@ -22,7 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from stream.config import MqttConfig
+from stream.mqtt.asking import Asking
 from stream.mqtt.client import MqttBridge
+from stream.mqtt.publishing import Publishing
+from stream.mqtt.session import Session
 from tests.fakes import fake_station
 from tests.servers.mosquitto import Mosquitto, free_port
 from tests.servers.old_broker import Manner, old_broker
@@ -62,6 +65,42 @@ async def test_a_broker_that_is_killed_and_comes_back_is_found_again(tmp_path: P
         async with Party(broker, "r") as asker:
             await asker.say(f"{ROOT}/front/ask", "q", reply="r")
             assert (await asker.hear_json("r"))["status"] == "ok"
+
+
+async def test_a_mistake_of_ours_costs_a_connection_and_not_the_service(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "greet", broken)
+        async with bridged(tmp_path, broker, connect=False) as house:
+            await until(lambda: house.bridge.reconnects >= 5)
+            # Not taken for another instance of our name, as connections that the broker ends at once would be.
+            assert house.bridge.state.state == "offline"
+            assert "RuntimeError: a mistake of ours" in house.bridge.state.reason
+            assert "Traceback" in caplog.text
+            patch.undo()
+            await until(lambda: house.bridge.connected)
+
+
+async def test_one_message_or_event_that_we_stumble_over_is_dropped_alone(
+    tmp_path: Path, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with bridged(tmp_path, broker) as house, Party(broker, "r", f"{ROOT}/front/status") as asker:
+        with monkeypatch.context() as patch:
+            patch.setattr(Publishing, "_state", lambda *_: 1 / 0)
+            house.parts.sources["front"].become("stalled", "no frames")
+            await until(lambda: "could not be published" in caplog.text)
+            patch.setattr(Asking, "receive", lambda *_: 1 / 0)
+            await asker.say(f"{ROOT}/front/ask", "q", reply="r")
+            await until(lambda: "message over MQTT was dropped" in caplog.text)
+        house.parts.sources["front"].become("offline", "gone")
+        assert (await asker.hear(f"{ROOT}/front/status", lambda one: not one.retain)).payload == b"offline"
+        await asker.say(f"{ROOT}/front/ask", "q", reply="r")
+        assert (await asker.hear_json("r"))["status"] == "ok"
+        assert house.bridge.connected and house.bridge.reconnects == 0
 
 
 async def test_a_frozen_broker_is_noticed_and_found_again(tmp_path: Path, broker: Mosquitto) -> None:
