@@ -3,7 +3,8 @@
 One publisher at a time. A publisher whose pictures arrive is never disturbed: a second one gets 409 and may try again.
 One that has been silent for `YIELD_S` (a crashed browser, a phone in a pocket) yields to the newcomer as soon as the
 newcomer is connected, so there are never two writers. Sessions that do not connect within `peer.CONNECT_S` are freed,
-at most `PENDING_SESSIONS` may try at once, and offers are rationed per camera.
+at most `PENDING_SESSIONS` may try at once, and offers are rationed per camera: those that can be taken have a ration
+of their own, so that nobody locks a publisher out by knocking.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class WhipSource:
         self._sessions: dict[str, Publication] = {}
         self._publisher: Publication | None = None
         self._ended: deque[str] = deque(maxlen=ENDED_REMEMBERED)
-        self._ration = Ration(clock, OFFERS_BURST, OFFERS_PER_S)
+        self._offers = Ration(clock, OFFERS_BURST, OFFERS_PER_S)
+        self._knocks = Ration(clock, OFFERS_BURST, OFFERS_PER_S)  # offers that come while there is no room for them
         self._index, self._due_s = 0, 0.0
         self._closed = False
         self._decoded = self._replaced = 0
@@ -101,8 +103,8 @@ class WhipSource:
         Raises `OfferRefused`: 409 while another publisher delivers, 429 or 503 when too many try, 400, 413 or 422 for
         an offer that cannot be answered.
         """
+        offer = checked_offer(offer_sdp, "sends")  # bounded work on bounded text, so it is not rationed
         self._check_admission()
-        offer = checked_offer(offer_sdp, "sends")
         session = Publication(secrets.token_urlsafe(24), peer.new_peer(loopback=loopback))
         self._sessions[session.id] = session
         try:
@@ -142,13 +144,16 @@ class WhipSource:
     def _check_admission(self) -> None:
         if self._closed:
             raise OfferRefused(503, "shutting_down", "This camera is being closed.", retry_after_s=10)
-        wait_s = self._ration.take()
+        full: OfferRefused | None = None
+        if self._publisher is not None and not self._yields(self._publisher):
+            full = OfferRefused(409, "already_published", "Somebody is publishing to this camera already.", YIELD_S)
+        elif sum(session is not self._publisher for session in self._sessions.values()) >= PENDING_SESSIONS:
+            full = OfferRefused(503, "too_many_sessions", "Too many publishers are connecting at once.", peer.CONNECT_S)
+        wait_s = (self._offers if full is None else self._knocks).take()
         if wait_s > 0:
             raise OfferRefused(429, "too_many_offers", "Too many offers for this camera; slow down.", wait_s)
-        if self._publisher is not None and not self._yields(self._publisher):
-            raise OfferRefused(409, "already_published", "Somebody is publishing to this camera already.", YIELD_S)
-        if sum(session is not self._publisher for session in self._sessions.values()) >= PENDING_SESSIONS:
-            raise OfferRefused(503, "too_many_sessions", "Too many publishers are connecting at once.", peer.CONNECT_S)
+        if full is not None:
+            raise full
 
     def _yields(self, session: Publication) -> bool:
         return self._clock.now_s() - session.heard_s > YIELD_S

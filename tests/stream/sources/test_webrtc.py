@@ -14,8 +14,9 @@ from aiortc import MediaStreamTrack
 from av import VideoFrame
 
 from stream import peer
-from stream.clock import Clock
+from stream.clock import Clock, HandWoundClock
 from stream.flow import Frame
+from stream.offers import OfferRefused
 from stream.sources import webrtc
 from stream.sources.reader import to_rgb
 from stream.sources.webrtc import WhipSource
@@ -97,3 +98,25 @@ async def test_a_backlog_is_seen_also_while_no_picture_comes_out(monkeypatch: py
         monkeypatch.setattr(peer, "backlog", lambda _: webrtc.MOST_WAITING + 1)
         await until(lambda: source.sessions == 0)
         assert source.state.state == "waiting"
+
+
+async def test_who_knocks_in_vain_does_not_lock_the_publisher_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of offers while somebody publishes, and of garbage; the moment there is room, an offer is taken."""
+    monkeypatch.setattr(webrtc, "OFFERS_PER_S", 1e-6)  # what is spent stays spent
+    clock = HandWoundClock()
+    source = WhipSource(clock)
+    async with published(source, Still()), offering() as newcomer:
+        await until(lambda: source._publisher is not None)
+        statuses = [await refusal(source, newcomer.localDescription.sdp) for _ in range(200)]
+        assert statuses == [409] * webrtc.OFFERS_BURST + [429] * (200 - webrtc.OFFERS_BURST)
+        assert {await refusal(source, "v=0 garbage") for _ in range(200)} == {400}
+        clock.wind(webrtc.YIELD_S + 0.1)  # the publisher has been silent
+        session = await source.accept(newcomer.localDescription.sdp, loopback=True)
+        assert source.knows(session.id)
+
+
+async def refusal(source: WhipSource, sdp: str) -> int:
+    """With which status an offer is refused."""
+    with pytest.raises(OfferRefused) as caught:
+        await source.accept(sdp, loopback=True)
+    return caught.value.status
