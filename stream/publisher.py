@@ -57,13 +57,21 @@ async def publish(source: FrameSource, url: str, *, token: str | None = None) ->
 
 async def _publish_till_end(newest: _Newest, http: httpx.AsyncClient, url: str) -> None:
     wait_s = BACK_OFF_S[0]
+    works = True
     while not newest.ended:
         try:
             async with _session(newest, http, url) as connection:
                 wait_s = BACK_OFF_S[0]
+                if not works:
+                    log.info("Publishing to %s works again.", redact(url))
+                works = True
                 await _till_over(connection, newest)
         except (httpx.HTTPError, ConnectionError, TimeoutError) as error:
-            log.warning("Publishing to %s does not work now: %s", redact(url), redact(error) or type(error).__name__)
+            # Once per change and not per attempt: an endpoint that is away for a week is one line.
+            level = logging.WARNING if works else logging.DEBUG
+            works = False
+            why = redact(error) or type(error).__name__
+            log.log(level, "Publishing to %s does not work now: %s", redact(url), why)
         if not newest.ended:
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(2 * wait_s, BACK_OFF_S[1])
