@@ -1,9 +1,12 @@
 // The live picture: WebRTC (WHEP) first, motion JPEG when that does not come, single pictures when even that fails.
+// What is less than WebRTC goes on looking for it: a server that was busy once is not busy for ever.
 
 import { byId, say } from "./dom.js";
 
 const FIRST_PICTURE_MS = 6000;
 const AGAIN_MS = 8000;
+const HEAL_MS = 5000; // a network that changes says "disconnected" for a moment and then goes on
+const BETTER_MS = 30000;
 
 export class Live {
   /** `told(via)` is called with "WebRTC", "MJPEG", "stills" or "". */
@@ -47,7 +50,21 @@ export class Live {
     const ending = new AbortController();
     this.ending = ending;
     const whep = await this.#whep(ending.signal).catch(() => false);
-    if (!whep && !ending.signal.aborted) this.#mjpeg(ending.signal);
+    if (!whep && !ending.signal.aborted) this.#makeDo(ending.signal);
+  }
+
+  /** Motion JPEG, until WebRTC comes after all. */
+  #makeDo(signal) {
+    this.#mjpeg(signal);
+    if ("RTCPeerConnection" in window) this.#better(signal);
+  }
+
+  #better(signal) {
+    setTimeout(async () => {
+      if (signal.aborted) return;
+      const whep = await this.#whep(signal).catch(() => false);
+      if (!whep && !signal.aborted) this.#better(signal);
+    }, BETTER_MS);
   }
 
   #stop() {
@@ -55,7 +72,12 @@ export class Live {
     this.ending = null;
     this.#show("", null);
     this.video.srcObject = null;
-    this.still.removeAttribute("src");
+    this.#noStill();
+  }
+
+  #noStill() {
+    this.still.onload = this.still.onerror = null;
+    this.still.removeAttribute("src"); // ends the stream of motion JPEG
   }
 
   #show(via, element) {
@@ -72,6 +94,7 @@ export class Live {
     const peer = new RTCPeerConnection();
     let session = null;
     const leave = () => {
+      signal.removeEventListener("abort", leave);
       const close = () => peer.close();
       // Goodbye first: a connection that closes is let go by the server, and there would be nothing left to delete.
       if (session) fetch(session, { method: "DELETE", keepalive: true }).then(close, close);
@@ -99,29 +122,38 @@ export class Live {
       await within(FIRST_PICTURE_MS, playing(this.video));
     } catch (error) {
       leave();
-      this.video.hidden = true;
+      if (!signal.aborted) this.video.hidden = true; // else it may be another camera's by now
       throw error;
     }
     if (signal.aborted) return leave(), true;
+    this.#noStill();
     this.#show("WebRTC", this.video);
+    let ill = null;
+    const lost = () => {
+      peer.onconnectionstatechange = null;
+      if (signal.aborted) return;
+      leave();
+      this.via = "";
+      this.#makeDo(signal);
+    };
     peer.onconnectionstatechange = () => {
-      if (["failed", "closed", "disconnected"].includes(peer.connectionState) && !signal.aborted) {
-        leave();
-        this.#mjpeg(signal);
-      }
+      clearTimeout(ill);
+      if (peer.connectionState === "disconnected") ill = setTimeout(lost, HEAL_MS);
+      else if (["failed", "closed"].includes(peer.connectionState)) lost();
     };
     return true;
   }
 
   #mjpeg(signal) {
     const camera = encodeURIComponent(this.camera);
+    const needless = () => signal.aborted || this.via === "WebRTC";
     const failed = () => {
-      if (signal.aborted) return;
+      if (needless()) return;
       this.via = "stills";
       this.#still();
-      setTimeout(() => !signal.aborted && this.#mjpeg(signal), AGAIN_MS);
+      setTimeout(() => needless() || this.#mjpeg(signal), AGAIN_MS);
     };
-    this.still.onload = () => !signal.aborted && this.#show("MJPEG", this.still);
+    this.still.onload = () => needless() || this.#show("MJPEG", this.still);
     this.still.onerror = failed;
     this.still.src = `/api/v1/cameras/${camera}/live.mjpg?width=960&t=${Date.now()}`;
   }

@@ -193,6 +193,61 @@ async def test_without_webrtc_the_picture_comes_as_mjpeg(show: Show):
         assert await page.locator("#still").evaluate("image => image.naturalWidth") == 480
 
 
+# The first WHEP offer fails; long waits end when the test says so; a connection can be said to be in any state.
+UNLUCKY = """
+const fetched = window.fetch.bind(window);
+let lucky = false;
+window.fetch = (url, ...more) => {
+  if (lucky || !String(url).startsWith("/whep/")) return fetched(url, ...more);
+  lucky = true;
+  return Promise.reject(new Error("no way through"));
+};
+const later = window.setTimeout.bind(window);
+const waits = new Map();
+let timers = 0;
+window.setTimeout = (act, ms, ...more) => {
+  if (ms < 5000) return later(act, ms, ...more);
+  waits.set(--timers, act);
+  return timers;
+};
+const forgotten = window.clearTimeout.bind(window);
+window.clearTimeout = (timer) => waits.delete(timer) || forgotten(timer);
+window.pass = () => {
+  for (const [timer, act] of [...waits]) if (waits.delete(timer)) act();
+};
+window.streams = () => document.getElementById("still").hasAttribute("src");
+const Real = window.RTCPeerConnection;
+window.RTCPeerConnection = class extends Real {
+  constructor(...more) {
+    super(...more);
+    window.peer = this;
+  }
+};
+window.become = (state) => {
+  Object.defineProperty(window.peer, "connectionState", { get: () => state, configurable: true });
+  window.peer.dispatchEvent(new Event("connectionstatechange"));
+};
+"""
+
+
+async def test_webrtc_comes_back_after_mjpeg_and_a_moment_without_network_is_borne(show: Show):
+    async with show.visit(init=UNLUCKY) as page:
+        via = page.locator("#via")
+        await expect(via).to_have_text("MJPEG")
+        await page.evaluate("pass()")
+        await expect(via).to_have_text("WebRTC")
+        await expect(page.locator("#still")).to_be_hidden()
+        assert await page.evaluate("streams()") is False  # nobody streams what nobody sees
+        assert await page.evaluate("become('disconnected'); become('connected'); pass(); streams()") is False
+        assert await page.evaluate("become('disconnected'); streams()") is False
+        assert await page.evaluate("pass(); streams()") is True
+        await expect(via).to_have_text("MJPEG")
+        await page.evaluate("pass()")
+        await expect(via).to_have_text("WebRTC")
+        await page.evaluate("become('failed')")
+        await expect(via).to_have_text("MJPEG")
+
+
 async def test_a_camera_that_is_offline_says_why(show: Show):
     async with show.visit(at="/#gate", init="delete window.RTCPeerConnection;") as page:
         await expect(page.locator("#blank")).to_have_text(
