@@ -8,12 +8,14 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
 import pytest
 
 import run_stream
-from stream.config import load
+from stream.config import Config, load
+from stream.http.health import health_routes
 from tests.models.tiny import tiny_model, tiny_tokenizer
 from tests.servers.processes import Command
 
@@ -72,6 +74,15 @@ def fails(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str]:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_configuration_loads(path: Path) -> None:
     assert load(path, VARIABLES).cameras
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_an_editor_finds_the_schema_of_every_shipped_configuration(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    listen = Config.model_validate({"cameras": {"any": {"source": "whip"}}}).server.listen
+    assert first == f"# yaml-language-server: $schema=http://{listen}/api/config/schema.json"
+    router = health_routes(cast("Any", None), cast("Any", None))
+    assert "/api/config/schema.json" in {cast("Any", route).path for route in router.routes}
 
 
 def test_there_are_the_three_situations() -> None:
