@@ -66,6 +66,7 @@ class Desk:
         self._writing = Writing(journal)
         self._answer_s = 1.0  # a running mean of how long answering takes, for `retry_after_s`
         self._tasks: asyncio.TaskGroup | None = None
+        self._draining: asyncio.Task[None] | None = None
 
     @property
     def accepting(self) -> bool:
@@ -93,9 +94,24 @@ class Desk:
                 yield self
             finally:
                 try:
-                    await self._drain()
+                    self.close()
+                    await self.closed()
                 finally:
                     late.cancel()
+
+    def close(self) -> None:
+        """Take no more questions, and let those that are open come to their end; `closed` waits for that.
+
+        May be called before the block is left, so that all doors close together.
+        """
+        if self._tasks is not None:
+            self._tasks = None
+            self._draining = asyncio.create_task(self._drain(), name="last-words")
+
+    async def closed(self) -> None:
+        """Wait until every open question has its answer, after `close`."""
+        if self._draining is not None:
+            await self._draining
 
     async def ask(self, request: Request) -> Ticket:
         """Accept a question: when this returns, it is on the disk and will be answered. Raises `Refused`.
@@ -268,7 +284,6 @@ class Desk:
 
     async def _drain(self) -> None:
         """Those who wait are told at once; those who are being answered get a moment to end."""
-        self._tasks = None
         for ticket in self._open:
             if ticket.started_s is None:
                 ticket.cancel(SHUTTING_DOWN.code, SHUTTING_DOWN.message)

@@ -30,6 +30,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 _COLUMNS = "seq, id, camera, text, source, reply, asked_wall_s, status, answered_wall_s, answer, told"
 TOGETHER = 256  # writes in one transaction
+CLOSE_S = 1.0  # at the end, for what is queued
 TRIM_EVERY = 64  # finished questions between two looks at the bounds
 
 
@@ -108,8 +109,9 @@ class Journal:
         """Finish what is queued, then end."""
         thread, self._thread = self._thread, None
         if thread is not None:
-            await asyncio.to_thread(self._jobs.put, None)
-            await asyncio.to_thread(thread.join, 1.5)
+            with contextlib.suppress(queue.Full):  # a disk that hangs: the thread is left behind
+                await asyncio.to_thread(self._jobs.put, None, True, CLOSE_S)
+                await asyncio.to_thread(thread.join, CLOSE_S)
 
     async def accept(
         self, question: Question, *, source: str, asked_wall_s: float, reply: Mapping[str, str] | None = None

@@ -18,7 +18,8 @@ from stream.meters import Meters
 from stream.redact import redact
 
 log = logging.getLogger(__name__)
-LEAVE_S = 3.0  # at shutdown, for the agents to stop and to write what they remember
+DEVICE_S = 1.0  # and for the device to end its turn
+LEAVE_S = 2.5  # at shutdown, for the agents to stop and to write what they remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class Station:
         self.started_wall_s = self.started_wall_s or self.clock.wall_s()
         async with AsyncExitStack() as stack:
             stack.callback(self.events.close)
-            stack.push_async_callback(self._close_device)
-            await stack.enter_async_context(self.journal)
+            stack.push_async_callback(self._put_down)
+            await self.journal.open()
             await stack.enter_async_context(self._watching())
             await stack.enter_async_context(self.desk.running())
             yield self
@@ -82,8 +83,12 @@ class Station:
         """All that is required works."""
         return all(component.ready for component in self.readiness().values() if component.required)
 
+    async def _put_down(self) -> None:
+        """Nobody uses these any more, and neither needs the other."""
+        await asyncio.gather(self.journal.close(), self._close_device())
+
     async def _close_device(self) -> None:
-        if not await self.device.close(1.0):
+        if not await self.device.close(DEVICE_S):
             log.error("The device is still busy with a turn; it is left behind.")
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from stream.cli.console import Console, Trouble
 from stream.cli.log import start_log
@@ -17,6 +17,9 @@ from stream.http.server import serving
 from stream.journal import JournalError
 from stream.redact import redact
 from stream.station import Station
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 class House(Protocol):
@@ -72,12 +75,20 @@ async def load(house: House, config: Config, console: Console, stop: Stop) -> bo
 
 @asynccontextmanager
 async def running(house: House, config: Config) -> AsyncIterator[Service]:
-    """Everything that runs; leaving drains it. The doors open first and close last: nothing in flight is cut off."""
+    """Everything that runs; leaving drains it, within the time that `signals.GRACE_S` gives.
+
+    The web's door opens first and closes last. On leaving, no door lets new questions in; then MQTT and the desk give
+    the last words side by side; then the cameras stop while the web server hangs up.
+    """
     async with AsyncExitStack() as stack:
         try:
             station = house.build(config)
-            url = await stack.enter_async_context(serving(make_app(station, config), config.server.listen))
+            app = make_app(station, config)
+            web = _Web(app)
+            stack.push_async_callback(web.closed)
+            url = await web.open(config.server.listen)
             await stack.enter_async_context(station.running())
+            stack.push_async_callback(_last_words, station, web)
             if config.mqtt is not None:
                 from stream.mqtt.client import MqttBridge
 
@@ -85,7 +96,41 @@ async def running(house: House, config: Config) -> AsyncIterator[Service]:
                 await stack.enter_async_context(MqttBridge(station, config.mqtt, names=names).running())
         except (ValueError, OSError, JournalError) as error:
             raise Trouble(redact(error)) from error
-        yield Service(station, url)
+        try:
+            yield Service(station, url)
+        finally:
+            app.state.closing.set()
+            station.desk.close()
+
+
+async def _last_words(station: Station, web: _Web) -> None:
+    """Whoever waits for an answer over HTTP hears it before the server counts him out."""
+    station.desk.close()
+    await station.desk.closed()
+    web.close()
+
+
+class _Web:
+    """The web server, which may hang up while others end too."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._server = AsyncExitStack()
+        self._closing: asyncio.Task[None] | None = None
+
+    async def open(self, listen: str) -> str:
+        """The URL. Raises `ValueError` or `OSError` with a sentence."""
+        return await self._server.enter_async_context(serving(self._app, listen))
+
+    def close(self) -> None:
+        """Begin to."""
+        self._closing = self._closing or asyncio.create_task(self._server.aclose(), name="web-closing")
+
+    async def closed(self) -> None:
+        """Wait until it has hung up."""
+        self.close()
+        if self._closing is not None:
+            await self._closing
 
 
 def introduce(console: Console, house: House, config: Config, service: Service) -> None:

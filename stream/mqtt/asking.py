@@ -112,7 +112,7 @@ class Asking:
         for one in list(self._open.values()):
             one.ticket.cancel("shutting_down", _SHUTTING)
         if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=1.0)
+            await asyncio.wait(list(self._tasks), timeout=self._limits.last_word_s)
         for task in list(self._tasks):
             task.cancel()
 

@@ -118,7 +118,7 @@ class MqttBridge:
     async def running(self) -> AsyncIterator[MqttBridge]:
         """Be on the broker while the block is open. A broker that is away is looked for, for ever.
 
-        On leaving, open questions get their answers and `offline` is published, within `limits.closing_s` each.
+        On leaving, open questions get their answers and `offline` is published, within `limits.leaving_s`.
         """
         async with task_group() as tasks:
             connection = tasks.create_task(self._stay_connected(), name="mqtt")
@@ -133,18 +133,20 @@ class MqttBridge:
         self._tell("closed")
 
     async def _close(self, connection: asyncio.Task[None]) -> None:
-        """Answers first, then `offline`, then the line."""
+        """Answers first, then `offline`, then the line; all under one deadline."""
+        loop, limits = asyncio.get_running_loop(), self.limits
+        ends_s = loop.time() + limits.leaving_s
         self._commands.close()
         await self._asking.close()
         if not self.connected:
-            return
+            return  # what was not heard is in the journal, for the next life
         try:
-            async with asyncio.timeout(self.limits.closing_s):
+            async with asyncio.timeout_at(min(loop.time() + limits.closing_s, ends_s - limits.goodbye_s)):
                 await self._outbox.empty()
         except TimeoutError:
             log.warning("%d messages could not be published before the end.", len(self._outbox))
         self._leaving.set()
-        await asyncio.wait([connection], timeout=self.limits.closing_s)
+        await asyncio.wait([connection], timeout=min(limits.closing_s, max(0.0, ends_s - loop.time())))
 
     async def _stay_connected(self) -> None:
         while not self._leaving.is_set():

@@ -33,6 +33,9 @@ class Limits:
     settled_s: float = 30.0  # a connection this old starts the back-off anew
     brief_losses: int = 3  # as many connections in a row lost before that: somebody else uses our client id
     closing_s: float = 2.0  # at the end: for open questions to be answered, then for the outbox to empty
+    last_word_s: float = 2.5  # for those that are not: to be told so, once the journal knows
+    leaving_s: float = 5.0  # for all of this together, and `offline`
+    goodbye_s: float = 0.5  # for the broker to hang up
     birth_spread_s: float = 3.0  # Home Assistant comes back: wait up to this long, or all instances speak at once
     tidy_s: float = 2.0  # how long to look for announcements of cameras that are gone
 

@@ -6,6 +6,7 @@ not got rid of a second time, so a new one is made for the next.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -113,8 +114,9 @@ async def open_link(
     try:
         yield link
     finally:
-        with contextlib.suppress(aiomqtt.MqttError):
-            await client.__aexit__(None, None, None)
+        with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(limits.goodbye_s):
+                await client.__aexit__(None, None, None)
         hang_up(client)
 
 
