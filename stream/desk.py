@@ -116,7 +116,8 @@ class Desk:
     async def ask(self, request: Request) -> Ticket:
         """Accept a question: when this returns, it is on the disk and will be answered. Raises `Refused`.
 
-        The same id, camera and text within five minutes is the same question: its ticket comes back.
+        The same id, camera and text is the same question until it is answered and five minutes after, or half a
+        minute when the answer is none: its ticket comes back.
         """
         try:
             known = self._known_ticket(request)
@@ -144,7 +145,7 @@ class Desk:
         if ticket is None:
             return None
         if (ticket.question.camera, ticket.question.text) != (request.camera, check(request)):
-            sentence = "This id was used for another question less than five minutes ago; take a new one."
+            sentence = "This id was used for another question a moment ago; take a new one."
             raise Refused("rejected", "duplicate_id", sentence)
         return ticket
 

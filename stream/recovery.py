@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
     from stream.journal import Entry, Journal
     from stream.meters import Source
 
-REMEMBER_S = 300.0  # the same id within this time is the same question
+REMEMBER_S = 300.0  # after an answer the same id is the same question for this long
+REMEMBER_FAULT_S = 30.0  # after one that says "ask again": long enough for a message that was delivered twice
 RESEND_S = 600.0  # an answer that did not arrive is worth this long; later nobody waits for it
 REMEMBERED = 1024  # tickets; above it the oldest one is forgotten early
 
@@ -80,32 +80,45 @@ async def recall(journal: Journal, now_wall_s: float, model_id: str, epoch_of: C
         if entry.told and entry.answered_wall_s is not None:
             last_told_s[entry.camera] = max(last_told_s.get(entry.camera, 0.0), entry.answered_wall_s)
         payload = payloads.get(entry.seq, entry.answer)
-        if payload is not None and now_wall_s - entry.asked_wall_s <= REMEMBER_S:
-            tickets.append(answered_ticket(entry, payload, epoch_of(entry.camera)))
+        if payload is not None:
+            ticket = answered_ticket(entry, payload, epoch_of(entry.camera))
+            if _is_known(ticket, now_wall_s):
+                tickets.append(ticket)
     untold = await journal.untold(now_wall_s - RESEND_S, REMEMBERED)
     unheard = tuple(_unheard(entry, entry.answer, epoch_of(entry.camera)) for entry in untold if entry.answer)
     return Past(recovered, unheard, last_told_s, tuple(tickets))
 
 
+def _is_known(ticket: Ticket, now_wall_s: float) -> bool:
+    """True while its id stands for this question: until it is answered, and some time after."""
+    if ticket.outcome is None:
+        return True
+    keep_s = REMEMBER_S if ticket.outcome.status == "ok" else REMEMBER_FAULT_S
+    return now_wall_s - ticket.outcome.answered_wall_s <= keep_s
+
+
 class KnownIds:
-    """Tickets of the last minutes by id, so that a message delivered twice is not asked twice. Bounded."""
+    """Tickets of the last minutes by id, so that a message delivered twice is not asked twice.
+
+    Bounded: beyond `REMEMBERED` the oldest that is answered goes. The open ones stay; the desk bounds them.
+    """
 
     def __init__(self) -> None:
-        self._tickets: OrderedDict[str, Ticket] = OrderedDict()
+        self._tickets: dict[str, Ticket] = {}  # oldest first
 
     def get(self, name: str, now_wall_s: float) -> Ticket | None:
         """The ticket of an id that is still known."""
         ticket = self._tickets.get(name)
-        return ticket if ticket is not None and now_wall_s - ticket.asked_wall_s <= REMEMBER_S else None
+        return ticket if ticket is not None and _is_known(ticket, now_wall_s) else None
 
     def add(self, ticket: Ticket, now_wall_s: float) -> None:
-        """Know one more; the expired go, and the oldest when there are too many."""
-        while self._tickets:
-            name, oldest = next(iter(self._tickets.items()))
-            if len(self._tickets) < REMEMBERED and now_wall_s - oldest.asked_wall_s <= REMEMBER_S:
-                break
-            del self._tickets[name]
+        """Know one more; the expired go."""
         self._tickets.pop(ticket.question.id, None)  # an expired one: the new one belongs at the end
+        for name in [name for name, known in self._tickets.items() if not _is_known(known, now_wall_s)]:
+            del self._tickets[name]
+        if len(self._tickets) >= REMEMBERED:
+            answered = (name for name, known in self._tickets.items() if known.outcome is not None)
+            self._tickets.pop(next(answered, ""), None)
         self._tickets[ticket.question.id] = ticket
 
     def forget(self, name: str) -> None:

@@ -33,6 +33,7 @@ class Ticket:
         self.reply = reply
         self.seq = 0  # in the journal
         self.started_s: float | None = None  # monotonic: when it left the queue, s
+        self.outcome: Answer | None = None  # the answer, when there is one
         self.payload: Mapping[str, Any] | None = None  # the answer JSON, when there is an answer
         self.stopped: asyncio.Future[Fault] = asyncio.get_running_loop().create_future()
         self._said: list[Piece] = []  # bounded: an answer has at most `MOST_TOKENS` pieces
@@ -100,8 +101,8 @@ class Ticket:
 
     def settle(self, answer: Answer, payload: Mapping[str, Any]) -> None:
         """The terminal answer; a second one is a mistake of ours and raises."""
-        self.payload = payload
         self._answer.set_result(answer)
+        self.outcome, self.payload = answer, payload
         self._tell()
 
     def _tell(self) -> None:

@@ -25,7 +25,6 @@ class Limits:
     snapshot_bytes: int = 512 * 1024
     snapshot_every_s: float = 10.0
     stats_every_s: float = 60.0
-    answer_keep_s: float = 300.0  # the same id within this time gets the same answer
     frozen_s: float = 5.0  # we did not run for this long: what waited in the socket is out of date
     timeout_s: float = 10.0  # for one word with the broker
     backoff_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)

@@ -11,8 +11,10 @@ import pytest
 from stream.clock import HandWoundClock
 from stream.config import QuestionsConfig
 from stream.desk import Refused, Request
-from stream.flow import MediaEpoch
+from stream.flow import Answer, MediaEpoch, Question
 from stream.journal import Journal
+from stream.recovery import REMEMBERED, KnownIds
+from stream.ticket import Ticket
 from tests.fakes import PATIENCE_S, fake_station, fault_of, make_station, seen, settle, the, until
 
 
@@ -219,6 +221,46 @@ async def test_the_same_id_is_the_same_question(tmp_path: Path) -> None:
         again = await station.desk.ask(ask(id="q-1"))
         assert again is not first
         assert (await again.answer()).text == "I saw red blue."
+
+
+async def test_who_is_told_to_ask_again_may_soon_do_so_with_the_same_id(tmp_path: Path) -> None:
+    clock = HandWoundClock()
+    async with fake_station(tmp_path, clock=clock) as (station, parts):
+        first = await station.desk.ask(ask("fail", id="q-1"))
+        assert (await first.answer()).status == "model_error"
+        clock.wind(29.0)
+        assert await station.desk.ask(ask("fail", id="q-1")) is first  # a message delivered twice
+        clock.wind(2.0)
+        parts.sources["front"].show("blue")
+        await until(lambda: station.cameras["front"].age_s() == 0)
+        assert (await (await station.desk.ask(ask(id="q-1"))).answer()).status == "ok"
+
+
+async def test_an_id_is_known_while_its_question_is_open_however_long_that_is(tmp_path: Path) -> None:
+    clock = HandWoundClock()
+    async with fake_station(tmp_path, clock=clock) as (station, parts):
+        parts.answerer.gate = threading.Event()
+        first = await station.desk.ask(ask(id="q-1", timeout_s=3600))
+        await until(lambda: station.desk.running_questions == 1)
+        clock.wind(3000.0)
+        assert await station.desk.ask(ask(id="q-1")) is first
+        parts.answerer.gate.set()
+        assert (await first.answer()).status == "ok"
+        clock.wind(299.0)
+        assert await station.desk.ask(ask(id="q-1")) is first  # five minutes from the answer, not from the question
+
+
+async def test_known_ids_are_bounded_and_the_open_ones_stay() -> None:
+    known = KnownIds()
+    waiting = Ticket(Question("open", "what?", "front", 0.0, 1.0), "mqtt", 0.0)
+    known.add(waiting, 0.0)
+    for number in range(REMEMBERED + 1):
+        ticket = Ticket(Question(f"q-{number}", "what?", "front", 0.0, 1.0), "mqtt", 0.0)
+        ticket.settle(Answer(ticket.question, "ok", "a cat"), {})
+        known.add(ticket, 0.0)
+    assert known.get("open", 1e9) is waiting
+    assert known.get("q-0", 0.0) is known.get("q-1", 0.0) is None
+    assert known.get("q-2", 0.0) and known.get(f"q-{REMEMBERED}", 0.0)
 
 
 async def test_a_second_asker_who_leaves_does_not_take_back_the_first_ones_question(tmp_path: Path) -> None:

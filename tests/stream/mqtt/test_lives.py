@@ -55,7 +55,7 @@ async def test_after_a_kill_the_asker_is_told_where_he_waits(tmp_path: Path, bro
         await until(lambda: killed.poll() is not None)
         assert killed.returncode == -9
         assert not asker.on("r")
-        async with bridged(tmp_path, broker):
+        async with bridged(tmp_path, broker, house={"clock": HandWoundClock()}):  # no half minute passes in between
             message = await asker.hear("r")
             answer = json.loads(message.payload)
             assert (answer["id"], answer["status"], answer["error"]["code"]) == ("q-1", "rejected", "restarted")
