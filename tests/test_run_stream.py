@@ -21,6 +21,8 @@ from tests.servers.processes import Command
 
 HOUSE = Path(__file__).parent.parent
 CONFIGS = sorted((HOUSE / "configs").glob("*.yaml"))
+ARTEFACTS = HOUSE / "artefacts"  # kept by CI
+PATIENCE_S = 100
 VARIABLES = {"CAM_PASS": "canary-of-the-camera", "CAM_HOST": "127.0.0.1"}
 
 
@@ -45,11 +47,13 @@ def write(folder: Path, text: str) -> str:
 
 
 def service(folder: Path, model: Path, extra: str = "") -> str:
+    """A configuration that minds no busy machine."""
     return write(
         folder,
         f"""
 server: {{listen: "127.0.0.1:0"}}
 model: {{path_or_id: {model}, device: cpu}}
+questions: {{timeout_s: {PATIENCE_S}, max_age_ms: 60000}}
 journal: {{path: {folder / "journal.sqlite"}}}
 state_dir: null
 cameras: {{yard: {{source: "sim://yard?seed=5&fps=4&speed=4", fps: 4}}}}
@@ -235,7 +239,7 @@ def started() -> Iterator[list[Command]]:
 async def until_seen(url: str) -> None:
     """Wait for the event that says that something is remembered."""
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(PATIENCE_S),
         httpx.AsyncClient(timeout=None) as http,
         http.stream("GET", f"{url}/api/v1/events/stream") as events,
     ):
@@ -286,9 +290,27 @@ async def test_the_second_signal_ends_at_once(tmp_path: Path, tiny: Path, starte
 def test_demo_once_from_first_frame_to_last_word(started: list[Command]) -> None:
     one = Command("demo", "--once")
     started.append(one)
-    one.process.wait(timeout=200)
+    one.process.wait(timeout=2 * PATIENCE_S)
     said = one.rest()
     assert one.process.returncode == 0, said
     assert "published over WHIP" in said
-    for word in ("Question  ", "Answer    ", "Truth     ", "first word after", "in all"):
+    for word in ("Question  ", "Answer    ", "Truth     ", "first word after", "First answer after"):
+        assert word in said, said
+
+
+def test_demo_says_what_to_try_next_and_ends_at_ctrl_c(started: list[Command]) -> None:
+    one = Command("demo")
+    started.append(one)
+    figure = one.line_with("First answer after")
+    ARTEFACTS.mkdir(exist_ok=True)
+    (ARTEFACTS / "demo.txt").write_text(figure)
+    one.line_with("What to try next")
+    url = one.line_with("open  ").split()[1]
+    assert httpx.get(f"{url}readyz", timeout=PATIENCE_S).json()["ready"]  # it goes on, and is what it says
+    one.line_with("Ctrl-C ends the demo.")
+    one.process.send_signal(signal.SIGINT)
+    said = one.rest()
+    assert one.process.returncode == 0, said
+    assert said.rstrip().endswith("Ending.") and "Traceback" not in said, said
+    for word in ("run_stream.py ask yard", "OpenAI(base_url=", "configs/cameras.yaml"):
         assert word in said, said

@@ -196,7 +196,7 @@ def _timings(console: Console, began_s: float, marks: dict[str, float]) -> None:
     for name, at in marks.items():
         parts.append(f"{name} {at - before:.1f} s")
         before = at
-    console.note("  " + ", ".join(parts) + f"; {before - began_s:.1f} s in all")
+    console.note(f"  First answer after {before - began_s:.1f} s: {', '.join(parts)}")
 
 
 def _try_next(console: Console, service: Service) -> None:
