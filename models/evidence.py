@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    _Weighed = tuple[float, list[tuple[Tensor, "Stretch"]], "Stretch"]  # weight, its shares and where, the whole
+
 MOST_SIGHTINGS = 8
 
 
@@ -40,6 +42,7 @@ class Attention:
     def __init__(self) -> None:
         self._sum: Tensor | None = None
         self._steps = 0
+        self._mean: Tensor | None = None  # on the host, brought there once: a device would be waited for each time
 
     def note(self, mass: Tensor | None) -> None:
         """Shares (keys in reach,) of one step; later steps reach more keys."""
@@ -48,37 +51,39 @@ class Attention:
         if self._sum is not None:
             mass = mass.clone()
             mass[: len(self._sum)] += self._sum
-        self._sum = mass
+        self._sum, self._mean = mass, None
         self._steps += 1
 
     def on(self, stretch: Stretch) -> Tensor | None:
         """Shares (F,) of a stretch's rows; None before anything was noted."""
         if self._sum is None:
             return None
-        return (self._sum[stretch.at : stretch.at + stretch.rows] / self._steps).float().cpu()
+        if self._mean is None:
+            self._mean = (self._sum / self._steps).float().cpu()
+        return self._mean[stretch.at : stretch.at + stretch.rows]
 
 
 def sightings(attention: Attention, stretches: Sequence[Stretch]) -> tuple[Sighting, ...]:
     """The stretches attended to most, heaviest first, at most 8; weights are shares of attention on all seen."""
-    found: list[tuple[float, Tensor, Stretch]] = []
+    found: list[_Weighed] = []
     for stretch in stretches:
         share = attention.on(stretch)
-        if share is not None and float(share.sum()) > 0:
-            found.append((float(share.sum()), share @ stretch.cells.float().cpu(), stretch))
+        if share is not None and (weight := float(share.sum())) > 0:
+            found.append((weight, [(share, stretch)], stretch))
     found = _join_instant(found)
     total = sum(weight for weight, _, _ in found)
     found.sort(key=lambda f: (-f[0], f[2].span_s))
-    return tuple(_sighting(weight / total, cells, stretch) for weight, cells, stretch in found[:MOST_SIGHTINGS])
+    return tuple(_sighting(weight / total, parts, stretch) for weight, parts, stretch in found[:MOST_SIGHTINGS])
 
 
 def shares(attention: Attention, stretches: Sequence[Stretch]) -> dict[int, float]:
     """Share of all attention on what was seen, by ledger id."""
-    weights = [(s.block, attention.on(s)) for s in stretches]
-    total = sum(float(w.sum()) for _, w in weights if w is not None)
-    return {block: float(w.sum()) / total for block, w in weights if w is not None and block is not None and total > 0}
+    weights = [(s.block, float(share.sum())) for s in stretches if (share := attention.on(s)) is not None]
+    total = sum(weight for _, weight in weights)
+    return {block: weight / total for block, weight in weights if block is not None and total > 0}
 
 
-def _join_instant(found: list[tuple[float, Tensor, Stretch]]) -> list[tuple[float, Tensor, Stretch]]:
+def _join_instant(found: list[_Weighed]) -> list[_Weighed]:
     frames = [f for f in found if f[2].instant]
     if not frames:
         return found
@@ -86,17 +91,19 @@ def _join_instant(found: list[tuple[float, Tensor, Stretch]]) -> list[tuple[floa
     whole = Stretch(
         first.at, (first.span_s[0], last.span_s[1]), first.cells, first.grid, len(frames), None, instant=True
     )
-    cells = sum((c for _, c, _ in frames[1:]), start=frames[0][1])
-    return [f for f in found if not f[2].instant] + [(sum(w for w, _, _ in frames), cells, whole)]
+    parts = [part for _, its, _ in frames for part in its]
+    return [f for f in found if not f[2].instant] + [(sum(w for w, _, _ in frames), parts, whole)]
 
 
-def _sighting(weight: float, cells: Tensor, stretch: Stretch) -> Sighting:
+def _sighting(weight: float, parts: list[tuple[Tensor, Stretch]], stretch: Stretch) -> Sighting:
     rows, columns = stretch.grid
+    each = [share @ part.cells.float().cpu() for share, part in parts]  # only here: cells may be on a device
+    cells = sum(each[1:], start=each[0])
     spread = (cells / cells.sum().clamp_min(1e-12)).view(rows, columns)
     return Sighting(
         span_s=stretch.span_s,
         weight_fraction=weight,
-        cells=tuple(tuple(float(c) for c in row) for row in spread),
+        cells=tuple(tuple(row) for row in spread.tolist()),
         block=stretch.block,
         recalled=stretch.recalled,
     )

@@ -12,7 +12,8 @@ from models.kv.fork import Reach, View
 from models.kv.hot import Hot
 from models.kv.ledger import Entry, Ledger, Progress
 from models.kv.pool import Crowded, Forks
-from models.kv.reading import Reader, read_sinks
+from models.kv.reading import Reader, raw_query, read_sinks
+from models.kv.recall import GENERIC_QUESTION
 from models.perception import Perception
 from stream.flow import BlockRecord, Holdings, MediaEpoch, Question, Tokens
 
@@ -61,8 +62,12 @@ class Memory:
         self.config = config.with_recommended({})
         layout = backbone.layout(bool(self.config.stamps))
         self._reader = Reader(backbone, layout, cross_dynamics, self.config, epoch, ZoneInfo(config.timezone))
+        self._words = layout.text_ids(GENERIC_QUESTION) if self.config.recall and self.config.recall_blocks else ()
         self.plan = plan(self.config, self._sizes())
         self._sinks = read_sinks(self._reader)
+        if self._words:
+            query = raw_query(backbone, self._sinks, self._words, self._reader.sketch_layer)
+            self._reader = replace(self._reader, generic=query)
         self._forks = Forks(self.config.max_forks, self.plan.forks)
         self._shown: _Shown | None = None  # until the next frame
         self.ledger: Ledger
@@ -155,9 +160,9 @@ class Memory:
 
     def bytes_by_part(self) -> dict[str, int]:
         """Bytes held now, by part; their sum never passes the budget."""
-        tiers = self._hot.tiers
+        tiers, generic = self._hot.tiers, self._reader.generic
         return {
-            "hot": self._sinks.size + tiers.hot_bytes(),
+            "hot": self._sinks.size + (0 if generic is None else generic.nbytes) + tiers.hot_bytes(),
             "rendered": self._hot.slab.bytes() + sum(self._forks.stale(self._hot.slab)),
             "warm": tiers.warm_bytes(),
             "cold": tiers.cold_bytes(),
@@ -252,6 +257,7 @@ class Memory:
             number=backbone.like.element_size(),
             cells=rows * columns,
             sinks=len(self._reader.layout.prefix_ids),
+            generic=len(self._words) * backbone.heads * backbone.head_dim * backbone.like.element_size(),
             stamp=_STAMP_TOKENS,
             perception=sum(self.perception.bytes().values()),
         )
@@ -260,10 +266,10 @@ class Memory:
         """The instant window, and the open segment where it holds more than that."""
         fuse = self._reader.fuse
         instant = tuple((rows, fuse(rows)) for rows in self.perception.instant())
-        opened = self.perception.open_segment() if self._hot.bound else None
-        if opened is None or not len(opened.mass) or opened.frames <= len(instant):
+        if not self._hot.bound or self.perception.open_frames <= len(instant):
             return instant, None
-        return instant, (opened, fuse(opened))
+        opened = self.perception.open_segment()
+        return instant, None if opened is None or not len(opened.mass) else (opened, fuse(opened))
 
     def _reset(self) -> None:
         self.ledger = Ledger()

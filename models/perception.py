@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn.functional import cosine_similarity
 
-from kernels import ops
 from models import segment
 from models.dynamics_map import DynamicsMap
+from models.instant import WholeFrames
 from models.rows import MOTION_FEATURES, Rows
 from models.stillness import Said, nothing_new
 from models.token_base import TokenBase
@@ -74,6 +74,7 @@ class Perception:
         self.grid = grid
         self.base = TokenBase(config.base_codes, dim, config.spawn_below, config.forgetting)
         self.map = DynamicsMap(config.map_frames, grid)
+        self._whole = WholeFrames(grid)
         self.frames_seen = 0
         self.patches_seen = 0.0
         self._open: list[_Seen] = []  # at most segment_frames
@@ -87,6 +88,11 @@ class Perception:
     def codes_alive(self) -> int:
         """Codes in use."""
         return int(self.base.alive.sum())
+
+    @property
+    def open_frames(self) -> int:
+        """Frames in the open segment."""
+        return len(self._open)
 
     def see(self, tokens: Tokens) -> Rows | None:
         """Take in one frame; returns the rows of the segment that this frame closed, if it did.
@@ -142,10 +148,12 @@ class Perception:
 
     def instant(self) -> list[Rows]:
         """The last frames at full tokens, oldest first: one row per cell, with the motion of its code."""
-        return [
-            self._whole_frame(seen, back)
-            for back, seen in zip(range(len(self._instant), 0, -1), self._instant, strict=True)
-        ]
+        found = []
+        for back, seen in zip(range(len(self._instant), 0, -1), self._instant, strict=True):
+            slots, errors, times_s = self.map.last(self.config.instant_frames + back - 1)
+            until = len(slots) - back + 1  # motion is that of the frames up to this one
+            found.append(self._whole.rows(seen.embeds, seen.time_s, slots[:until], errors[:until], times_s[:until]))
+        return found
 
     def bytes(self) -> dict[str, int]:
         """Memory held, by part. The open segment and the instant window at their fullest."""
@@ -218,31 +226,6 @@ class Perception:
     def _is_static(self, rows: Rows) -> bool:
         """Has the last segment with rows already said all of this one, within the distortion target?"""
         return self._said is not None and nothing_new(rows, self._said, self.config.distortion_target)
-
-    def _whole_frame(self, seen: _Seen, back: int) -> Rows:
-        """One row per cell; position is the cell's own, motion that of its code over the frames up to this one."""
-        rows, columns = self.grid
-        cells = rows * columns
-        slots, errors, times = self.map.last(self.config.instant_frames + back - 1)
-        slots, errors, times = (t[: len(slots) - back + 1] for t in (slots, errors, times))
-        used, labels = slots.unique(return_inverse=True)
-        _, _, by_code = ops.motion_statistics(labels, errors, times, len(used))
-        here = torch.arange(cells).view(1, rows, columns)
-        _, share, own = ops.motion_statistics(here, errors[-1:], times[-1:], cells)
-        motion = own.clone()
-        for column in (1, 6, 7, 8, 9, 10, 11, 18, 19, 20, 21):  # presence, velocity, entry, exit, path: the code's
-            motion[:, column] = by_code[labels[-1].view(-1), column]
-        return Rows(
-            embeds=seen.embeds,
-            mass=torch.ones(cells),
-            motion=motion,
-            cells=share,
-            codes=slots[-1].view(-1),
-            grid=self.grid,
-            span_s=(seen.time_s, seen.time_s),
-            frames=1,
-            patches=float(cells),
-        )
 
 
 def _seen(embeds: Tensor, times_s: Tensor) -> list[_Seen]:

@@ -40,12 +40,13 @@ def close(
     """
     frames, cells, dim = embeds.shape
     flat = embeds.reshape(-1, dim)
+    units = normalize(flat.float(), dim=1)
     labels = _number(slots.reshape(-1))
     labels = _merge(
-        flat, labels, rows, fewest if length == "adaptive" else rows, distortion if length == "adaptive" else 0.0
+        units, labels, rows, fewest if length == "adaptive" else rows, distortion if length == "adaptive" else 0.0
     )
     if length == "fixed":
-        labels = _split(flat, labels, min(rows, len(flat)), _places(times_s, grid))
+        labels = _split(units, labels, min(rows, len(flat)), _places(times_s, grid))
     labels = _number(labels)
     count = int(labels.max()) + 1
     mass, share, motion = ops.motion_statistics(labels.view(frames, *grid), errors.view(frames, *grid), times_s, count)
@@ -85,14 +86,14 @@ def _first_code(slots: Tensor, labels: Tensor, count: int) -> Tensor:
     return codes
 
 
-def _merge(flat: Tensor, labels: Tensor, most: int, fewest: int, distortion: float) -> Tensor:
+def _merge(units: Tensor, labels: Tensor, most: int, fewest: int, distortion: float) -> Tensor:
     """Merge closest pairs (by cosine of means) down to `most`, then on while the mean error is below `distortion`."""
     count = int(labels.max()) + 1
     weights = torch.bincount(labels, minlength=count).float()
-    sums = torch.zeros(count, flat.shape[1]).index_add_(0, labels, normalize(flat.float(), dim=1))
+    sums = torch.zeros(count, units.shape[1]).index_add_(0, labels, units)
     parent = torch.arange(count)
-    units = normalize(sums, dim=1)
-    cosine = (units @ units.T).masked_fill(torch.ones(count, count, dtype=torch.bool).tril(), -2.0)
+    means = normalize(sums, dim=1)
+    cosine = (means @ means.T).masked_fill(torch.ones(count, count, dtype=torch.bool).tril(), -2.0)
     kept_length = float(sums.norm(dim=1).sum())  # sum over rows of |sum of units| = total mass - total error
     alive = count
     while alive > max(1, fewest):
@@ -126,25 +127,26 @@ def _places(times_s: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.stack([t, y, x], 1)
 
 
-def _split(flat: Tensor, labels: Tensor, rows: int, places: Tensor) -> Tensor:
+def _split(units: Tensor, labels: Tensor, rows: int, places: Tensor) -> Tensor:
     """Cut the row with the largest total error in two at its middle until there are `rows`; tokens stay whole."""
     labels = _number(labels)
-    count = int(labels.max()) + 1
-    if count >= rows:
+    sizes = labels.bincount().tolist()
+    if len(sizes) >= rows:
         return labels
-    units = normalize(flat.float(), dim=1)
-    loss = [_loss(units[labels == row]) for row in range(count)]
-    while count < rows:
-        row = max(range(count), key=lambda r: (loss[r], -r))
-        members = (labels == row).nonzero()[:, 0]
-        spread = places[members].amax(0) - places[members].amin(0)
+    members = list(labels.argsort(stable=True).split(sizes))  # of each row, ascending: order decides the last bit
+    loss = [_loss(units[its]) for its in members]
+    while len(members) < rows:
+        row = max(range(len(members)), key=lambda r: (loss[r], -r))
+        its = members[row]
+        spread = places[its].amax(0) - places[its].amin(0)
         axis = int((spread + torch.tensor([0.0, 1e-4, 2e-4])).argmax())  # equal extents: cut by place, x first
-        order = places[members, axis].argsort(stable=True)
-        half = members[order[len(members) // 2 :]]
-        labels[half] = count
-        loss[row] = _loss(units[labels == row])
+        order = places[its, axis].argsort(stable=True)
+        stay, half = its[order[: len(its) // 2]].sort().values, its[order[len(its) // 2 :]]
+        labels[half] = len(members)
+        loss[row] = _loss(units[stay])
         loss.append(_loss(units[half]))
-        count += 1
+        members[row] = stay
+        members.append(half.sort().values)
     return labels
 
 

@@ -133,6 +133,7 @@ class Sizes:
     cells: int  # of the picture's grid
     sinks: int  # tokens of the pinned prefix
     stamp: int  # tokens of a time stamp, at most
+    generic: int  # bytes of the queries of any question at all, which recall compares with
     perception: int  # bytes of token base, dynamics map, open segment and instant window
 
     def block(self, rows: int, tokens: int) -> int:
@@ -150,7 +151,7 @@ class Plan:
     """The budget in parts, bytes. What the fixed parts leave over goes to forks."""
 
     budget: int
-    hot: int  # raw keys, values and meaning of HOT blocks, the sinks, and one block in the making
+    hot: int  # raw keys, values and meaning of HOT blocks, the sinks, `generic`, and one block in the making
     rendered: int  # two slabs: the one in use and the one that replaces it
     ledger: int
     warm: int
@@ -180,7 +181,9 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     rows = (config.fused_tokens if config.length == "fixed" else config.fused_max) or 0
     tokens = rows + (sizes.stamp if config.stamps else 0)
     block, cold, slab_tokens = sizes.block(rows, tokens), sizes.cold(rows), sizes.sinks + hot_blocks * tokens
-    hot = sizes.sinks * sizes.token + hot_blocks * block + block // 2  # a new block holds rotated keys for a moment
+    hot = (
+        sizes.sinks * sizes.token + sizes.generic + hot_blocks * block + block // 2
+    )  # a new block holds rotated keys for a moment
     rendered = 2 * slab_tokens * sizes.token
     needed = hot + rendered + sizes.perception + _forks(config, sizes, tokens, slab_tokens)
     fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)

@@ -14,7 +14,7 @@ from models.kv.cold import Cold
 from models.kv.ledger import uncovered
 from models.kv.positions import contiguous
 from models.kv.reading import SINKS, raw_query, replay
-from models.kv.recall import GENERIC_QUESTION, about_past, named_span, pick
+from models.kv.recall import about_past, named_span, pick
 from models.kv.render import Rendered, Slab
 from models.prompt import Part, embed, note_text, now_text
 from stream.flow import Evidence, Question, Usage
@@ -248,13 +248,10 @@ class View:
             return []
         backbone, layout, layer = self._reader.backbone, self._reader.layout, self._reader.sketch_layer
         chosen = list(range(len(self._candidates)))
-        if len(chosen) > self._reader.config.recall_blocks:
+        if len(chosen) > self._reader.config.recall_blocks and self._reader.generic is not None:
             keys = [_keys(block, layer) for block in self._candidates]
-            asked, generic = (
-                raw_query(backbone, sinks, layout.text_ids(text), layer)
-                for text in (self.question.text, GENERIC_QUESTION)
-            )
-            chosen = pick(asked, generic, keys, backbone.head_dim**-0.5, self._reader.config.recall_blocks)
+            asked = raw_query(backbone, sinks, layout.text_ids(self.question.text), layer)
+            chosen = pick(asked, self._reader.generic, keys, backbone.head_dim**-0.5, self._reader.config.recall_blocks)
         found = [self._candidates[i] for i in sorted(chosen)]
         exact = [block.to(backbone.like.device) for block in found if isinstance(block, Block)]
         return exact + replay(self._reader, sinks, [block for block in found if isinstance(block, Cold)])

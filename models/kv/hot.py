@@ -166,10 +166,12 @@ class Hot:
             return []
         about = torch.stack([block.mean_key for block in self.blocks.values()])
         later = torch.ones(len(about), len(about), dtype=torch.bool, device=about.device).triu(1)
-        return [float(c) for c in (about @ about.T).masked_fill(~later, -1.0).amax(1)]
+        found: list[float] = (about @ about.T).masked_fill(~later, -1.0).amax(1).tolist()
+        return found
 
     def _note_proxy(self, mass: Tensor) -> None:
         """How much a new block attends to each older one stands in for questions that nobody has asked yet."""
+        mass = mass.cpu()  # once: a device would be waited for at every block
         shares, at = {}, self.sinks.tokens
         for block in self.blocks.values():
             shares[block.id] = float(mass[at + block.rows_from : at + block.tokens].sum())

@@ -39,6 +39,7 @@ class Reader:
     config: MemoryConfig  # with nothing left open
     epoch: MediaEpoch
     zone: ZoneInfo
+    generic: Tensor | None = None  # (heads, n, d) `raw_query` of any question at all; None where nothing is recalled
 
     @property
     def sketch_layer(self) -> int:

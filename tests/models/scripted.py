@@ -80,6 +80,10 @@ class ScriptedPerception:
         self.closed = 0
         self.codes_alive = 0
 
+    @property
+    def open_frames(self) -> int:
+        return len(self.open)
+
     def see(self, tokens: Tokens) -> Rows | None:
         rows = self.open_segment() if len(self.open) == self.every else None
         if rows is not None:
