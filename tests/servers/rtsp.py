@@ -14,7 +14,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import os
 import random
 import re
 import secrets
@@ -28,7 +27,7 @@ from urllib.parse import quote
 
 import av
 
-CLIPS = Path(os.environ.get("LONGWATCH_CLIPS") or Path(__file__).resolve().parents[2].parent / "shared" / "clips")
+CLIPS = Path(__file__).resolve().parents[1] / "clips"  # of real cameras; LICENCES.md there says whose
 RTP_START = 900_000  # ticks of 1/90000 s; libav takes 0 for "not set"
 SSRC = 0x1A2B3C4D
 LARGEST = 1400  # bytes of H.264 in one packet
@@ -42,14 +41,9 @@ def clip(
     pictures: int = 40,
     gop: int = 12,
 ) -> tuple[Unit, ...]:
-    """Access units of a real clip, coded as a camera does it: no B-frames, one slice per picture, SPS and PPS in band.
-
-    Where the clips are not there, a generated picture takes their place, so that no test has to be skipped.
-    """
-    path = CLIPS / name
-    source = av.open(str(path)) if path.is_file() else av.open("testsrc2=size=480x270:rate=12", format="lavfi")
+    """Access units of a real clip, coded as cameras do: no B-frames, one slice per picture, SPS and PPS in band."""
     sink = io.BytesIO()
-    with source, av.open(sink, "w", format="h264") as out:
+    with av.open(str(CLIPS / name)) as source, av.open(sink, "w", format="h264") as out:
         stream: Any = out.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         stream.codec_context.gop_size = gop
@@ -89,6 +83,7 @@ class Faults:
     drop: float = 0.0  # share of packets that are lost
     garble: float = 0.0  # share of packets with wrong bytes in them
     burst_s: float = 0.0  # pictures come together, once in so many seconds
+    sound_only: bool = False  # a microphone: nothing but sound is on offer
     late_key: int = 0  # pictures after PLAY before the first key frame
     frozen_stamps: bool = False  # every picture has the same time
     status: str = ""  # answer DESCRIBE with this instead, such as "503 Service Unavailable"
@@ -274,24 +269,24 @@ class _Conversation:
         return "200 OK", [f"Transport: {way}", session], ""
 
     def _description(self) -> str:
+        lines = ("v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=test", "c=IN IP4 0.0.0.0", "t=0 0", "a=control:*")
+        return "\r\n".join((*lines, *(self._sound() if self.camera.faults.sound_only else self._picture()))) + "\r\n"
+
+    def _sound(self) -> tuple[str, ...]:
+        return "m=audio 0 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=control:track0"
+
+    def _picture(self) -> tuple[str, ...]:
         nals = [nal for unit in self.camera.units if is_key(unit) for nal in unit]
         sps = next(nal for nal in nals if nal[0] & 31 == 7)
         pps = next(nal for nal in nals if nal[0] & 31 == 8)
         sets = ",".join(base64.b64encode(nal).decode() for nal in (sps, pps))
-        lines = (
-            "v=0",
-            "o=- 1 1 IN IP4 127.0.0.1",
-            "s=test",
-            "c=IN IP4 0.0.0.0",
-            "t=0 0",
-            "a=control:*",
+        return (
             "m=video 0 RTP/AVP 96",
             "a=rtpmap:96 H264/90000",
             f"a=fmtp:96 packetization-mode=1;profile-level-id={sps[1:4].hex()};sprop-parameter-sets={sets}",
             f"a=framerate:{self.camera.fps}",
             "a=control:track0",
         )
-        return "\r\n".join(lines) + "\r\n"
 
     async def _play(self) -> None:
         """Send pictures at their time until cancelled. The camera's clock goes on between clients."""
@@ -314,7 +309,7 @@ class _Conversation:
             stamp = camera.stamp
             if not faults.frozen_stamps:
                 camera.stamp += round(90_000 / camera.fps)
-            if faults.stalled:
+            if faults.stalled or faults.sound_only:  # silent, too: what would be said is never asked for
                 continue
             for packet in _packets(unit, stamp):
                 sequence += 1

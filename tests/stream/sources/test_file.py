@@ -14,7 +14,7 @@ from stream.clock import Clock, HandWoundClock
 from stream.flow import Frame
 from stream.sources.errors import SourceError
 from stream.sources.file import FileSource
-from tests.servers.hasty import descriptors, threads
+from tests.servers.hasty import descriptors, threads, until
 from tests.servers.media import numbered, read_number, write_sound, write_video
 from tests.servers.rtsp import CLIPS, clip
 
@@ -76,7 +76,7 @@ async def test_at_its_own_pace_a_picture_comes_when_its_time_has_come(video: Pat
             await asyncio.sleep(0.005)
         assert len(frames) == due + 1, "nothing comes before its time"
         clock.wind(0.5)
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 60)
     assert [frame.arrived_s - frames[0].arrived_s for frame in frames] == pytest.approx([i / 2 for i in range(6)])
 
 
@@ -94,14 +94,11 @@ async def test_a_large_picture_is_scaled_down(tmp_path: Path) -> None:
     assert [read_number(frame.rgb) for frame in frames] == [0, 1, 2]
 
 
-async def test_a_real_clip_with_b_frames_comes_in_order(tmp_path: Path) -> None:
+async def test_a_real_clip_with_b_frames_comes_in_order() -> None:
     path = CLIPS / "one-by-one-person-detection.mp4"
-    if not path.is_file():  # the same property on a video made here
-        path = tmp_path / "numbers.mkv"
-        write_video(path, 40, b_frames=2)
-    frames = await read(FileSource(path, Clock(), fps=0, pace="fast", longest_side=64), most=60)
+    frames = await read(FileSource(path, Clock(), fps=0, pace="fast", longest_side=64))
     steps = np.diff([frame.time_s for frame in frames])
-    assert len(frames) >= 40 and (steps > 0).all() and steps.max() < 0.2
+    assert len(frames) == 80 and (steps > 0).all() and steps.max() < 0.2
 
 
 async def test_pictures_come_upright(tmp_path: Path) -> None:
@@ -213,8 +210,4 @@ async def test_leaving_early_leaves_nothing_behind(video: Path) -> None:
     before = threads(), descriptors()
     for _ in range(10):
         await look_in()
-    for _ in range(100):
-        if (threads(), descriptors()) <= before:
-            break
-        await asyncio.sleep(0.01)
-    assert threads() <= before[0] and descriptors() <= before[1]
+    await until(lambda: threads() <= before[0] and descriptors() <= before[1], 60)
