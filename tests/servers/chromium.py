@@ -40,6 +40,7 @@ async def browser(*flags: str) -> AsyncIterator[Browser]:
 async def visit(chromium: Browser, url: str, width: int = 1280, height: int = 800) -> tuple[Page, list[str]]:
     """The page, and everything it complains about."""
     page = await chromium.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(100_000)  # ms; a test machine may be busy for a long time
     troubles: list[str] = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda message: troubles.append(_told(message)) if message.type == "error" else None)

@@ -35,10 +35,10 @@ async def test_a_thread_that_waits_loses_nothing() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert [await asyncio.wait_for(handover.get(), 10) for _ in range(500)] == list(range(500))
+    assert [await asyncio.wait_for(handover.get(), 60) for _ in range(500)] == list(range(500))
     with pytest.raises(Ended):
-        await asyncio.wait_for(handover.get(), 10)
-    thread.join(10)
+        await asyncio.wait_for(handover.get(), 60)
+    thread.join(60)
     assert handover.dropped == 0
 
 
@@ -49,7 +49,7 @@ async def test_the_error_comes_after_the_last_item() -> None:
     assert await handover.get() == 1
     with pytest.raises(ValueError, match="broken"):
         await handover.get()
-    await asyncio.wait_for(handover.finished(), 1)
+    await asyncio.wait_for(handover.finished(), 60)
 
 
 async def test_abandoning_frees_a_waiting_thread_and_a_waiting_task() -> None:
@@ -64,17 +64,17 @@ async def test_abandoning_frees_a_waiting_thread_and_a_waiting_task() -> None:
     thread.start()
     await asyncio.sleep(0.01)
     handover.abandon()
-    await asyncio.to_thread(thread.join, 10)
+    await asyncio.to_thread(thread.join, 60)
     assert refused == [True]
     with pytest.raises(Ended):
-        await asyncio.wait_for(handover.get(), 1)
+        await asyncio.wait_for(handover.get(), 60)
 
     other: Handover[int] = Handover(1, "wait")
     task = asyncio.create_task(other.get())
     await asyncio.sleep(0)
     other.abandon()
     with pytest.raises(Ended):
-        await asyncio.wait_for(task, 1)
+        await asyncio.wait_for(task, 60)
 
 
 def test_a_thread_outlives_its_loop_quietly() -> None:

@@ -1,87 +1,28 @@
-"""An RTSP camera and everything that happens to it. The server is real, the clip too; only the waits are cut short."""
+"""An RTSP camera that comes, goes and comes again. The server is real, the clip too; only the waits are cut short."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 
-from stream.clock import Clock
-from stream.flow import CameraState, Frame
-from stream.sources import backlog, reader
+from stream.flow import Frame
 from stream.sources.errors import SourceError
-from stream.sources.media_clock import SLACK_S
 from stream.sources.rtsp import RtspSource
-from stream.sources.states import Counts
 from stream.station import LEAVE_S
 from tests.servers.hasty import HastyClock, descriptors, threads, until
+from tests.servers.mosquitto import free_port
 from tests.servers.processes import rtsp_process
 from tests.servers.rtsp import Faults, RtspCamera, clip
+from tests.stream.sources.watching import watching
 
 HARD = "p@:/?#% é-canary"
-
-
-class Watcher:
-    """Watches a source on a task of its own and remembers what came and what was said."""
-
-    def __init__(self, source: RtspSource) -> None:
-        self.source = source
-        self.frames: list[Frame] = []
-        self.states: list[CameraState] = []
-        source.listen(self.states.append)
-
-    async def watch(self) -> None:
-        async for frame in self.source:
-            self.frames.append(frame)
-
-    async def until(self, what: Callable[[], object], limit_s: float = 60.0) -> None:
-        """Wait for it; fail with what happened instead."""
-        try:
-            await until(what, limit_s)
-        except TimeoutError:
-            said = [(s.state, s.reason) for s in self.states[-8:]]
-            pytest.fail(f"did not happen; {len(self.frames)} frames, {self.source.counts}, states {said}")
-
-    async def more(self, frames: int = 5) -> None:
-        """Wait for so many more frames."""
-        wanted = len(self.frames) + frames
-        await self.until(lambda: len(self.frames) >= wanted)
-
-    def said(self, state: str) -> bool:
-        """Whether it is in this state now."""
-        return self.source.state.state == state
-
-    @property
-    def times(self) -> list[float]:
-        return [frame.time_s for frame in self.frames]
-
-
-@contextlib.asynccontextmanager
-async def watching(url: str, clock: Clock, **settings: object) -> AsyncIterator[Watcher]:
-    knobs: dict[str, object] = {"fps": 0.0, "connect_s": 5.0, "stall_s": 5.0, "rng": random.Random(1)} | settings
-    source = RtspSource(url, clock, **knobs)  # type: ignore[arg-type]
-    watcher = Watcher(source)
-    task = asyncio.create_task(watcher.watch())
-    try:
-        yield watcher
-    finally:
-        await source.aclose()
-        await asyncio.wait_for(task, 30)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -158,9 +99,9 @@ async def test_a_stall_is_seen_by_the_clock_of_frames_and_the_reader_is_abandone
     """Row 3: the connection stays up, pictures stop."""
     async with RtspCamera(clip()) as camera, watching(camera.url(), hasty, stall_s=0.6) as watcher:
         await watcher.more(5)
+        stuck = watcher.source.reader
         camera.faults.stalled = True
         await watcher.until(lambda: watcher.said("stalled"))
-        stuck = watcher.source.reader
         assert "no picture for 0.6 s" in watcher.source.state.reason and watcher.source.state.stalls >= 1
         camera.faults.stalled = False
         await watcher.until(lambda: watcher.said("online"))
@@ -214,22 +155,33 @@ async def test_a_wrong_password_is_a_state_of_its_own_with_long_waits() -> None:
         await watcher.until(lambda: watcher.said("online"))
 
 
+def waits_of(source: RtspSource) -> list[float]:
+    """The waits between attempts, s, as they are decided from now on."""
+    waits: list[float] = []
+    next_s = source._away.next_s
+
+    def remembered_s() -> float:
+        waits.append(next_s())
+        return waits[-1]
+
+    source._away.next_s = remembered_s  # type: ignore[method-assign]
+    return waits
+
+
 async def test_waits_grow_while_it_is_away_and_only_good_pictures_shorten_them(hasty: HastyClock) -> None:
     """Row 6."""
-    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
+    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty, stall_s=60.0) as watcher:
+        waits = waits_of(watcher.source)
 
         async def wait_after_reset() -> float:
-            before = len(hasty.naps_s)
             count = watcher.source.state.reconnects
+            before = len(waits)
             camera.reset_clients()
             await watcher.until(lambda: watcher.source.state.reconnects > count)
             await watcher.more(2)
             reasons = [s.reason for s in watcher.states if s.state == "offline"]
             assert "Next attempt in" in reasons[-1]
-            steps = [
-                nap for nap in hasty.naps_s[before:] if not 4.0 < nap <= 6.0
-            ]  # the watch on the frames is 5 and 6 s
-            return steps[0]
+            return waits[before]
 
         await watcher.more(2)
         first, second = await wait_after_reset(), await wait_after_reset()
@@ -252,14 +204,7 @@ async def test_a_camera_that_is_unplugged_is_tried_less_and_less_often(hasty: Ha
 
     async with RtspCamera(clip()) as camera:
         source = Unplugged(camera.url(), hasty, fps=0.0, stall_s=60.0, rng=random.Random(1))
-        waits: list[float] = []
-        next_s = source._away.next_s
-
-        def remembered_s() -> float:
-            waits.append(next_s())
-            return waits[-1]
-
-        source._away.next_s = remembered_s  # type: ignore[method-assign]
+        waits = waits_of(source)
         frames = aiter(source)
         await anext(frames)
         hasty.skip(31)
@@ -281,140 +226,6 @@ async def _rest(frames: AsyncIterator[Frame]) -> None:
         pass
 
 
-async def test_another_resolution_in_mid_stream_is_followed(hasty: HastyClock) -> None:
-    """Row 7."""
-    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
-        await watcher.more(5)
-        camera.units = clip(size=(160, 96))
-        await watcher.until(lambda: watcher.frames[-1].rgb.shape == (96, 160, 3))
-        camera.units = clip()
-        await watcher.until(lambda: watcher.frames[-1].rgb.shape == (180, 320, 3))
-        assert camera.plays == 1 and watcher.said("online")
-
-
-async def test_a_first_key_frame_that_is_long_in_coming_is_no_stall(hasty: HastyClock) -> None:
-    """Row 7: data comes, so the camera is not reset in mid-wait, again and again."""
-    async with (
-        RtspCamera(clip(), faults=Faults(late_key=40)) as camera,
-        watching(camera.url(), hasty, stall_s=0.5) as watcher,
-    ):
-        await watcher.more(3)
-        assert camera.plays == 1 and watcher.source.state.stalls == 0
-
-
-async def test_damaged_data_is_counted_not_logged_line_by_line(
-    hasty: HastyClock, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
-    """Row 7: loss and broken NAL units; libav does not write to the console either."""
-    caplog.set_level(logging.DEBUG)
-    async with (
-        RtspCamera(clip(), faults=Faults(drop=0.1, garble=0.3)) as camera,
-        watching(camera.url(), hasty) as watcher,
-    ):
-        await watcher.until(lambda: watcher.source.counts.corrupt + watcher.source.counts.errors > 10)
-        camera.faults.drop = camera.faults.garble = 0.0
-        await watcher.more(15)
-        assert watcher.said("online") and camera.plays == 1
-    assert len([r for r in caplog.records if r.name.startswith("stream.")]) <= 4
-    assert capfd.readouterr().err == ""
-
-
-@pytest.mark.parametrize("jump_s", [3600, -3600])
-async def test_the_camera_clock_jumps_an_hour_and_ours_does_not(jump_s: int, hasty: HastyClock) -> None:
-    """Row 8."""
-    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
-        await watcher.more(10)
-        camera.stamp += jump_s * 90_000
-        await watcher.more(25)
-        assert watcher.source.counts.jumps >= 1, "the jump has come through, it was not filtered on the way"
-    _times_are_sane(watcher)
-
-
-async def test_the_camera_clock_wraps_around(hasty: HastyClock) -> None:
-    """Row 8: RTP time has 32 bits and starts anywhere."""
-    async with RtspCamera(clip(), stamp=2**32 - 90_000) as camera, watching(camera.url(), hasty) as watcher:
-        await watcher.until(lambda: len(watcher.frames) >= 50)
-        assert camera.stamp > 2**32
-    _times_are_sane(watcher)
-
-
-async def test_the_camera_clock_stands_still(hasty: HastyClock) -> None:
-    """Row 8: the same stamp again and again."""
-    async with RtspCamera(clip()) as camera, watching(camera.url(), hasty) as watcher:
-        await watcher.more(5)
-        camera.faults.frozen_stamps = True
-        await watcher.more(5)
-        standing = len(watcher.frames)
-        await watcher.more(25)
-        assert watcher.times[-1] - watcher.times[standing] > 0.5, "time goes on where the camera's stands"
-        camera.faults.frozen_stamps = False
-        await watcher.more(5)
-    _times_are_sane(watcher)
-
-
-def _times_are_sane(watcher: Watcher) -> None:
-    """Forward only, and not far from the time that truly passed (a busy machine lags by seconds, not by an hour)."""
-    arrived = np.array([frame.arrived_s for frame in watcher.frames])
-    times = np.array(watcher.times)
-    assert (np.diff(times) >= 0).all()
-    np.testing.assert_allclose(times - times[0], arrived - arrived[0], atol=SLACK_S + 1.0)
-
-
-async def test_more_pictures_than_wanted_are_sampled_evenly(hasty: HastyClock) -> None:
-    """Row 10: twice the declared rate."""
-    async with RtspCamera(clip(), fps=50.0) as camera, watching(camera.url(), hasty, fps=10.0) as watcher:
-        await watcher.until(lambda: len(watcher.frames) >= 15)
-    assert watcher.times[-1] == pytest.approx(watcher.frames[-1].index / 10, abs=0.35)
-    assert watcher.source.counts.decoded >= 3 * len(watcher.frames)
-
-
-async def test_a_burst_is_bounded_and_its_newest_picture_is_used(hasty: HastyClock) -> None:
-    """Row 10: a second's pictures at once, to somebody who is busy meanwhile."""
-    async with RtspCamera(clip(), faults=Faults(burst_s=1.0)) as camera:
-        source = RtspSource(camera.url(), hasty, fps=0.0, stall_s=8.0)
-        frames = aiter(source)
-        await asyncio.wait_for(anext(frames), 60)
-        await until(lambda: source.counts.delivered >= 60)
-        newest = source.counts.delivered
-        first = await asyncio.wait_for(anext(frames), 60)
-        assert first.index >= newest - 3 and source.counts.dropped >= 50
-        await source.aclose()
-
-
-async def _watch_slowly(
-    monkeypatch: pytest.MonkeyPatch, fps: float, enough: Callable[[RtspSource], bool]
-) -> tuple[float, Counts]:
-    """(media time of the newest picture, s; what was done until then) on a machine that needs twice the time."""
-    real = reader.to_rgb
-
-    def slow(*arguments: Any) -> np.ndarray:
-        time.sleep(2 / fps)
-        return real(*arguments)
-
-    monkeypatch.setattr(reader, "to_rgb", slow)
-    monkeypatch.setattr(backlog, "BEHIND_S", 0.2)
-    async with RtspCamera(clip(), fps=fps) as camera, watching(camera.url(), HastyClock()) as watcher:
-        await watcher.until(lambda: enough(watcher.source))
-        return watcher.times[-1], watcher.source.counts
-
-
-async def test_a_machine_that_is_too_slow_stays_with_the_present(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the machine that runs this: what is left out, not how fast, is what is looked at."""
-    monkeypatch.setattr(backlog, "LATE_S", 0.3)
-    time_s, hurried = await _watch_slowly(monkeypatch, 50.0, lambda source: source.counts.skipped >= 60)
-    assert 50 * time_s > hurried.decoded + 30, "media time went on over what was left out"
-
-
-async def test_without_catching_up_a_slow_machine_would_see_ever_older_pictures(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The negative control: all is decoded, and media time goes on picture by picture."""
-    monkeypatch.setattr(backlog, "LATE_S", 1e9)
-    monkeypatch.setattr(backlog, "WAIT_S", (1e9, 1e9))  # never caught up, or a hiccup would be taken for a jump
-    time_s, naive = await _watch_slowly(monkeypatch, 100.0, lambda source: source.counts.decoded >= 60)
-    assert naive.skipped == 0 and 100 * time_s < naive.decoded + 30
-
-
 async def test_a_camera_that_has_no_such_stream_or_an_error_says_so(hasty: HastyClock) -> None:
     async with RtspCamera(clip()) as camera:
         async with watching(camera.url(path="/nowhere"), hasty) as watcher:
@@ -424,6 +235,15 @@ async def test_a_camera_that_has_no_such_stream_or_an_error_says_so(hasty: Hasty
             await watcher.until(lambda: watcher.said("offline"))
             camera.faults.status = ""
             await watcher.until(lambda: watcher.said("online"))
+
+
+async def test_a_camera_that_sends_only_sound_says_so_and_is_watched_for_a_picture(hasty: HastyClock) -> None:
+    async with RtspCamera(clip(), faults=Faults(sound_only=True)) as camera, watching(camera.url(), hasty) as watcher:
+        await watcher.until(lambda: watcher.said("offline"))
+        assert "holds no video (only sound)" in watcher.source.state.reason and not watcher.frames
+        camera.faults.sound_only = False
+        await watcher.until(lambda: watcher.said("online"))
+        await watcher.more(2)
 
 
 async def test_closing_is_prompt_also_while_nothing_comes(hasty: HastyClock) -> None:
