@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-SMALL_BYTES = 64 * 1024  # a larger message that went down with its connection may be why: it is not tried again
-MOST_TRIES = 3
+SMALL_BYTES = 64 * 1024  # a larger message that went down with its connection may be why
+MOST_TRIES = 3  # that often with its connection: it may be why, small as it is; others go first from then on
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +28,7 @@ class Publication:
     correlation: bytes | None = None  # MQTT 5 Correlation Data, echoed byte for byte
     media_type: str = "application/json"
     worth: Literal["late", "now", "little"] = "late"
+    slim: Callable[[], bytes] | None = None  # the same in fewer bytes, for a broker that does not take it as it is
     on_done: Callable[[], None] | None = None  # called when the broker has acknowledged it
     tries: int = field(default=0, init=False)
     serial: int = field(default=0, init=False)
@@ -85,23 +86,38 @@ class Outbox:
     def done(self, publication: Publication, *, arrived: bool = True) -> None:
         """One that was taken has arrived, or is given up."""
         self._out -= 1
-        if not arrived:
+        if arrived:
+            if publication.on_done is not None:
+                publication.on_done()
+        elif _slimmed(publication):
+            self._again(publication)
+        else:
             self._drop()
-        elif publication.on_done is not None:
-            publication.on_done()
         self._settle()
 
     def put_back(self, publication: Publication) -> None:
-        """One that was taken did not arrive: first in line again, unless it is late, too large or hopeless."""
+        """One that was taken did not arrive: first in line again, if it is `late`.
+
+        What was large may have cost the connection: it is tried once more, slim, or given up. What is small is kept,
+        but after some tries at the end of the line, in case that it does not agree with this broker.
+        """
         self._out -= 1
-        if publication.worth == "late" and publication.bytes <= SMALL_BYTES and publication.tries < MOST_TRIES:
-            self._bytes += publication.bytes
-            self._waiting = deque(sorted([publication, *self._waiting], key=lambda one: one.serial))
-            self._shrink()
+        suspect = publication.bytes > SMALL_BYTES or publication.tries >= MOST_TRIES
+        slimmed = suspect and _slimmed(publication)
+        if publication.worth == "late" and (slimmed or publication.bytes <= SMALL_BYTES):
+            if publication.tries >= MOST_TRIES:
+                self._serial += 1
+                publication.serial, publication.tries = self._serial, 0
+            self._again(publication)
         else:
             self._drop()
-        self._wake()
         self._settle()
+
+    def _again(self, publication: Publication) -> None:
+        self._bytes += publication.bytes
+        self._waiting = deque(sorted([publication, *self._waiting], key=lambda one: one.serial))
+        self._shrink()
+        self._wake()
 
     def disconnected(self) -> None:
         """The broker is gone: what is only worth sending at once goes too."""
@@ -134,3 +150,11 @@ class Outbox:
     def _settle(self) -> None:
         if not self._waiting and self._out <= 0:
             self._idle.set()
+
+
+def _slimmed(publication: Publication) -> bool:
+    """Make it slim; False when it is as slim as it can be."""
+    if publication.slim is None:
+        return False
+    publication.payload, publication.slim = publication.slim(), None
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stream.flow import Answer, Fault, MediaEpoch, Question, Status
@@ -50,16 +50,30 @@ def encode(payload: Json) -> bytes:
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
+def _slim(payload: Json) -> Callable[[], bytes] | None:
+    """The same answer without heat maps, which make most of its bytes; None when there are none to leave out."""
+    evidence = payload.get("evidence")
+    if not isinstance(evidence, Mapping) or not evidence.get("sightings"):
+        return None
+
+    def without_cells() -> bytes:
+        # An empty list and not none at all: readers walk over it.
+        bare = [{**sighting, "cells": []} for sighting in evidence["sightings"]]
+        return encode({**payload, "evidence": {**evidence, "sightings": bare}})
+
+    return without_cells
+
+
 def to_route(route: Route, payload: Json) -> list[Publication]:
     """The answer for one asker."""
     if route.topic is None:
         return []
-    return [Publication(route.topic, encode(payload), correlation=route.correlation)]
+    return [Publication(route.topic, encode(payload), correlation=route.correlation, slim=_slim(payload))]
 
 
 def to_everyone(topics: Topics, camera: str, payload: Json) -> Publication:
     """The answer on `<c>/answer`, for 3.1.1 clients and listeners."""
-    return Publication(topics.camera(camera, "answer"), encode(payload))
+    return Publication(topics.camera(camera, "answer"), encode(payload), slim=_slim(payload))
 
 
 def to_home_assistant(topics: Topics, camera: str, payload: Json) -> Publication:

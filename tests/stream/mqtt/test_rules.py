@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stream.clock import HandWoundClock
+from stream.flow import Evidence
+from stream.journal import Journal
 from stream.mqtt.limits import Limits
 from stream.mqtt.outbox import Publication
+from tests.fakes import EchoView, the
 from tests.servers.mosquitto import Mosquitto
 from tests.stream.mqtt.parties import ROOT, Party, bridged, extra, settled, until
 
@@ -206,6 +210,36 @@ async def test_9_a_publish_larger_than_the_broker_takes_is_not_sent(
             assert house.bridge.reconnects == 0  # the broker would have thrown us out
             await asker.say(f"{ROOT}/front/ask", "still there?")
             assert (await asker.hear_json(ANSWER))["status"] == "ok"
+
+
+@pytest.mark.parametrize("version", ["5", "3.1.1"])
+async def test_9_an_answer_too_large_for_the_broker_comes_without_its_heat_maps(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """Version 5 knows the limit beforehand; 3.1.1 is thrown out once by the large one."""
+    many = tuple((0.001,) * 128 for _ in range(128))
+    evidence = EchoView.evidence
+
+    def large(view: EchoView) -> Evidence:
+        found = evidence(view)
+        return replace(found, sightings=tuple(replace(one, cells=many) for one in found.sightings))
+
+    monkeypatch.setattr(EchoView, "evidence", large)
+    with Mosquitto(tmp_path_factory.mktemp("small"), options=["max_packet_size 80000"]) as broker:
+        async with bridged(tmp_path, broker, version=version) as house, Party(broker, "r", ANSWER) as asker:
+            await asker.say(f"{ROOT}/front/ask", {"id": "q", "question": "q", "reply_to": "r"})
+            private = await asker.hear_json("r")
+            assert private["answer"] == "I saw red."
+            assert [one["cells"] for one in private["evidence"]["sightings"]] == [[]]
+            kept = the(await house.station.journal.answer_of("q"))
+            assert len(kept["evidence"]["sightings"][0]["cells"]) == 128  # over HTTP they are there
+            await until(lambda: bool(asker.on(ANSWER)))
+            assert json.loads(asker.words_on(ANSWER)[0]) == private
+            assert house.bridge.figures().dropped_out == 0
+            await until(lambda: house.bridge.connected)
+            assert version == "3.1.1" or house.bridge.reconnects == 0
+    async with Journal(tmp_path / "journal.sqlite") as journal:
+        assert the(await journal.entry_of("q")).told
 
 
 async def test_9_a_publish_that_costs_the_connection_is_not_tried_for_ever(
