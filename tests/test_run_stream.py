@@ -287,8 +287,9 @@ async def test_the_second_signal_ends_at_once(tmp_path: Path, tiny: Path, starte
     assert one.process.returncode in {0, 128 + signal.SIGINT}  # it may have ended cleanly before the second came
 
 
-def test_demo_once_from_first_frame_to_last_word(started: list[Command]) -> None:
-    one = Command("demo", "--once")
+def test_demo_once_from_first_frame_to_last_word(tmp_path: Path, started: list[Command]) -> None:
+    patient = f"questions: {{timeout_s: {PATIENCE_S}, max_age_ms: 60000}}\n"
+    one = Command("demo", "--once", "--config", write(tmp_path, (HOUSE / "configs/demo.yaml").read_text() + patient))
     started.append(one)
     one.process.wait(timeout=2 * PATIENCE_S)
     said = one.rest()
