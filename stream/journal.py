@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from stream.clock import Clock
 from stream.journal_file import open_disk, trim
+from stream.journal_job import Job
 from stream.redact import redact
 from stream.wire import wall_of
 
@@ -55,38 +57,26 @@ class Entry:
     told: bool = False  # the asker's broker has acknowledged the answer
 
 
-class _Job:
-    """Work for the thread, and whom to tell."""
-
-    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
-        self.work = work
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
-
-    def tell(self, result: object, error: Exception | None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to hear
-            self.loop.call_soon_threadsafe(self._settle, result, error)
-
-    def _settle(self, result: object, error: Exception | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
-
-
 class Journal:
     """`async with` it, or `await open()` and `await close()`. Every failure is a `JournalError` with a sentence."""
 
-    def __init__(self, path: Path, *, keep_days: float = 30.0, max_rows: int = 100_000, waiting: int = 4096) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_days: float = 30.0,
+        max_rows: int = 100_000,
+        waiting: int = 4096,
+        clock: Clock | None = None,
+    ) -> None:
         """`waiting`: calls that may queue for the disk before new ones are refused."""
         self.path = path
         self.fault = ""  # why the last call failed; empty when it did not
         self.commits = 0
         self._keep_s = keep_days * 86_400
         self._max_rows = max_rows
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(waiting)
+        self._clock = clock or Clock()
+        self._jobs: queue.Queue[Job | None] = queue.Queue(waiting)
         self._thread: threading.Thread | None = None
         self._finished = 0
 
@@ -142,7 +132,7 @@ class Journal:
             disk.execute(update, row)
             self._finished += 1
             if self._finished % TRIM_EVERY == 0:
-                trim(disk, self._max_rows, row[1] - self._keep_s)
+                self._trim(disk)
 
         await self._do(work)
 
@@ -153,7 +143,7 @@ class Journal:
             disk.execute("UPDATE questions SET told = 1 WHERE seq = ? AND told = 0", (seq,))
 
         try:
-            self._queue(work).future.add_done_callback(_unheard)
+            self._queue(work).unheard()
         except JournalError as error:
             log.warning("An answer that has arrived may be told once more after a restart: %s", redact(error))
 
@@ -195,10 +185,10 @@ class Journal:
         result: T = await self._queue(work).future
         return result
 
-    def _queue(self, work: Callable[[sqlite3.Connection], object]) -> _Job:
+    def _queue(self, work: Callable[[sqlite3.Connection], object]) -> Job:
         if self._thread is None:
             raise JournalError("The journal is closed.")
-        job = _Job(work)
+        job = Job(work)
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
@@ -216,9 +206,9 @@ class Journal:
                     disk.close()
                 return
 
-    def _gather(self) -> tuple[list[_Job], bool]:
+    def _gather(self) -> tuple[list[Job], bool]:
         """Wait for work, then take all that came along."""
-        jobs: list[_Job] = []
+        jobs: list[Job] = []
         job = self._jobs.get()
         while job is not None:
             jobs.append(job)
@@ -230,10 +220,10 @@ class Journal:
                 return jobs, False
         return jobs, True
 
-    def _serve(self, disk: sqlite3.Connection | None, jobs: list[_Job]) -> sqlite3.Connection | None:
+    def _serve(self, disk: sqlite3.Connection | None, jobs: list[Job]) -> sqlite3.Connection | None:
         """All in one transaction; when that fails, each in its own, so that one bad write costs only its asker."""
         try:
-            disk = disk or open_disk(self.path)
+            disk = disk or self._open_disk()
             results = self._commit(disk, jobs)
         except Exception as error:
             if disk is not None and len(jobs) > 1:
@@ -252,7 +242,7 @@ class Journal:
             job.tell(result, None)
         return disk
 
-    def _commit(self, disk: sqlite3.Connection, jobs: list[_Job]) -> list[object]:
+    def _commit(self, disk: sqlite3.Connection, jobs: list[Job]) -> list[object]:
         disk.execute("BEGIN IMMEDIATE")
         try:
             results = [job.work(disk) for job in jobs]
@@ -264,17 +254,20 @@ class Journal:
         self.commits += 1
         return results
 
+    def _open_disk(self) -> sqlite3.Connection:
+        disk = open_disk(self.path)
+        with contextlib.suppress(sqlite3.Error):  # a disk too full to forget anything may be read all the same
+            self._trim(disk)  # a life may be too short to come to its next look at the bounds
+        return disk
+
+    def _trim(self, disk: sqlite3.Connection) -> None:
+        trim(disk, self._max_rows, self._clock.wall_s() - self._keep_s)
+
     def _sentence(self, error: Exception) -> str:
         return (
             f"The journal {self.path} cannot be used: {error}. Free some space, make it writable, or move the file "
             "away and let a new one begin."
         )
-
-
-def _unheard(future: asyncio.Future[Any]) -> None:
-    """Nobody waits for this one: its failure stands in `Journal.fault` and is no error of the loop's."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

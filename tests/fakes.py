@@ -386,7 +386,7 @@ def make_station(
             album=Album(2**20),
             options=replace(options, snapshot=folder / f"{name}.memory") if snapshots else options,
         )
-    journal = Journal(folder / "journal.sqlite")
+    journal = Journal(folder / "journal.sqlite", clock=clock)
     desk = Desk(agents, journal, events, meters, clock=clock, limits=limits, model_id="echo")
     return Station(agents, desk, journal, events, meters, device, "echo", clock), parts
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from stream.clock import Clock
+from stream.clock import Clock, HandWoundClock
 from stream.flow import Answer, MediaEpoch, Question
-from stream.journal import Journal, JournalError
+from stream.journal import Entry, Journal, JournalError
 from stream.journal_file import SCHEMA_VERSION
 from stream.wire import Payload, answer_payload
 from tests.fakes import PATIENCE_S, make_station, the
@@ -93,7 +93,7 @@ async def test_a_journal_of_the_first_layout_is_taken_over(tmp_path: Path) -> No
         disk.execute(f"INSERT INTO questions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         disk.commit()
     for _ in range(2):
-        async with Journal(path) as journal:
+        async with Journal(path, clock=HandWoundClock(wall_s=100.0)) as journal:
             assert [(entry.id, entry.told) for entry in await journal.history()] == [("open", False), ("done", True)]
             assert [entry.id for entry in await journal.unfinished()] == ["open"]
             assert await journal.untold(0.0, 10) == []
@@ -152,7 +152,8 @@ async def test_a_question_taken_back_before_its_turn_is_not_written(tmp_path: Pa
 
 
 async def test_rows_and_age_are_bounded_and_the_unfinished_stay(tmp_path: Path) -> None:
-    async with Journal(tmp_path / "j.sqlite", max_rows=50, keep_days=1.0) as journal:
+    clock = HandWoundClock(wall_s=100_000.0)
+    async with Journal(tmp_path / "j.sqlite", max_rows=50, keep_days=1.0, clock=clock) as journal:
         waiting = await accept(journal, "waiting", wall_s=0.0)
         old = await accept(journal, "old", wall_s=0.0)
         await journal.finish(old, payload("old", wall_s=1.0))
@@ -162,6 +163,24 @@ async def test_rows_and_age_are_bounded_and_the_unfinished_stay(tmp_path: Path) 
         assert len(entries) <= 50 + 64 + 1  # the bound, plus what came since it was looked at, plus who waits
         assert [entry.seq for entry in await journal.unfinished()] == [waiting]
         assert await journal.entry_of("old") is None
+
+
+async def test_what_is_too_old_goes_when_the_journal_is_opened(tmp_path: Path) -> None:
+    """A service that answers little, or starts often, never comes to the next look at the bounds."""
+    clock, path = HandWoundClock(), tmp_path / "j.sqlite"
+    for days in (0.0, 0.5, 2.0):
+        clock.wind(days * 86_400)
+        async with Journal(path, keep_days=1.0, max_rows=3, clock=clock) as journal:
+            for number in range(2):
+                seq = await accept(journal, f"{days}-{number}", wall_s=clock.wall_s())
+                await journal.finish(seq, payload(f"{days}-{number}", wall_s=clock.wall_s()))
+    assert [entry.id for entry in await _all(path, max_rows=3, clock=clock)] == ["2.0-0", "2.0-1"]
+    assert [entry.id for entry in await _all(path, max_rows=1, clock=clock)] == ["2.0-1"]
+
+
+async def _all(path: Path, **bounds: Any) -> list[Entry]:
+    async with Journal(path, **bounds) as journal:
+        return await journal.history()
 
 
 async def test_one_bad_row_costs_only_its_asker(tmp_path: Path) -> None:
