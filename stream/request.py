@@ -64,7 +64,8 @@ def check(request: Request) -> str:
     _check_number("timeout_s", request.timeout_s, 0.0, LONGEST_S)
     _check_number("since_s", request.since_s, 0.0, 1e10)
     _check_number("max_age_ms", request.max_age_ms, 0.0, 1e12)
-    _check_number("max_tokens", request.max_tokens, 0.0, 1e9)
+    if request.max_tokens is not None and not request.max_tokens > 0:  # too many are no fault: see `MOST_TOKENS`
+        raise _bad("The value of max_tokens must be above 0")
     if not (math.isfinite(request.temperature) and 0 <= request.temperature <= 2):
         raise _bad("The temperature must be between 0 and 2")
     if request.span_s is not None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from stream.mqtt.topics import is_camera_id
+from stream.request import MOST_TOKENS
 
 QUESTION_BYTES = 8 * 1024
 CORRELATION_BYTES = 1024
@@ -104,7 +105,7 @@ def _from_object(value: Mapping[str, object]) -> Wish:
             window_s=_number(value, "window_s", 0.001, 366 * 86400),
             timeout_s=_number(value, "timeout_s", 0.001, 3600),
             max_age_ms=_count(value, "max_age_ms", 1, 86_400_000),
-            max_tokens=_count(value, "max_tokens", 1, 4096),
+            max_tokens=_tokens(value),
             reply_to=_optional_text(reply_to, "reply_to"),
             cameras=_cameras(value.get("cameras")),
         )
@@ -167,6 +168,14 @@ def _count(value: Mapping[str, object], key: str, least: int, most: int) -> int 
     if number is not None and number != int(number):
         raise BadPayload("bad_question", f"{key!r} must be a whole number.")
     return None if number is None else int(number)
+
+
+def _tokens(value: Mapping[str, object]) -> int | None:
+    """More than are served means as many as are served, at every door."""
+    wanted = value.get("max_tokens")
+    if isinstance(wanted, int | float) and wanted > MOST_TOKENS:
+        return MOST_TOKENS
+    return _count(value, "max_tokens", 1, MOST_TOKENS)
 
 
 def _cameras(value: object) -> tuple[str, ...]:

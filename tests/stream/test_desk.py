@@ -14,6 +14,7 @@ from stream.desk import Refused, Request
 from stream.flow import Answer, MediaEpoch, Question
 from stream.journal import Journal
 from stream.recovery import REMEMBERED, KnownIds
+from stream.request import MOST_TOKENS
 from stream.ticket import Ticket
 from tests.fakes import PATIENCE_S, fake_station, fault_of, make_station, seen, settle, the, until
 
@@ -84,6 +85,13 @@ async def test_what_is_refused_and_why(tmp_path: Path, request_: Request, code: 
         assert part in caught.value.message
         assert await station.journal.history() == []
         assert station.desk.open_questions == 0
+
+
+async def test_more_tokens_than_are_served_are_as_many_as_are_served(tmp_path: Path) -> None:
+    async with fake_station(tmp_path) as (station, _):
+        ticket = await station.desk.ask(ask(max_tokens=10**12))
+        assert ticket.question.max_tokens == MOST_TOKENS
+        assert (await ticket.answer()).status == "ok"
 
 
 async def test_eight_at_once_answer_as_if_each_were_alone(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.mqtt.payload import QUESTION_BYTES, BadPayload, Wish, parse
-from stream.request import TEXT_LIMIT, Refused, Request, check
+from stream.request import MOST_TOKENS, TEXT_LIMIT, Refused, Request, check
 
 
 def test_plain_text_is_a_question() -> None:
@@ -58,6 +58,8 @@ def test_json_is_a_question_with_wishes() -> None:
         (b'{"question": "a", "timeout_s": true}', "bad_question"),
         (b'{"question": "a", "timeout_s": "5"}', "bad_question"),
         (b'{"question": "a", "max_tokens": 1.5}', "bad_question"),
+        (b'{"question": "a", "max_tokens": 0}', "bad_question"),
+        (b'{"question": "a", "max_tokens": true}', "bad_question"),
         (b'{"question": "a", "max_tokens": ' + b"9" * 5000 + b"}", "bad_question"),
         (b'{"question": "a", "schema": {"type": "object"}}', "unsupported"),
         (b'{"question": "a", "v": 2}', "bad_question"),
@@ -73,6 +75,11 @@ def test_what_is_no_question_is_refused_with_a_sentence(payload: bytes, code: st
         parse(payload)
     assert refused.value.code == code
     assert str(refused.value).endswith((".", "."))
+
+
+@pytest.mark.parametrize("wanted", ["1025", "4097", "1000000", "1e9", "9" * 400])
+def test_more_tokens_than_are_served_are_as_many_as_are_served(wanted: str) -> None:
+    assert parse(f'{{"question": "a", "max_tokens": {wanted}}}'.encode()).max_tokens == MOST_TOKENS
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "-a", "x" * 64, "a/b", "é", 7, ["a"]])

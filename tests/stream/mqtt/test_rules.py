@@ -230,7 +230,7 @@ async def test_9_an_answer_too_large_for_the_broker_comes_without_its_heat_maps(
             await asker.say(f"{ROOT}/front/ask", {"id": "q", "question": "q", "reply_to": "r"})
             private = await asker.hear_json("r")
             assert private["answer"] == "I saw red."
-            assert [one["cells"] for one in private["evidence"]["sightings"]] == [[]]
+            assert ["cells" in one for one in private["evidence"]["sightings"]] == [False]
             kept = the(await house.station.journal.answer_of("q"))
             assert len(kept["evidence"]["sightings"][0]["cells"]) == 128  # over HTTP they are there
             await until(lambda: bool(asker.on(ANSWER)))
