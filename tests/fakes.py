@@ -44,11 +44,11 @@ from stream.meters import Meters
 from stream.ports import FrameSource, Gate
 from stream.sight import Sight
 from stream.station import Station
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (90, 90, 90)}
 GRID = (2, 2)  # cells
-PATIENCE_S = 100.0  # wall clock: how long a test waits for what must happen; a test machine may be busy for a long time
 
 
 def picture(colour: str, size: tuple[int, int] = (24, 32)) -> np.ndarray:

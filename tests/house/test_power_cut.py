@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from stream.journal import Journal
 from stream.wire import wall_of
 from tests.house.living import PATIENCE_S, answer, client, settings
 from tests.servers.mosquitto import Mosquitto
@@ -23,6 +24,7 @@ from tests.stream.rtc.house import until
 EACH = 12  # questions over HTTP, and as many over MQTT
 QUESTION = "What is there now?"
 ANSWERS = "asker/answers"
+MOST_STORMS = 5
 
 
 @pytest.fixture
@@ -73,22 +75,29 @@ async def post(http: httpx.AsyncClient, name: str) -> str | None:
     return None
 
 
-async def storm(one: Life, asker: Party) -> set[str]:
+async def storm(one: Life, asker: Party, number: int) -> set[str]:
     """Many ask at once, and the power goes with the first answer; the ids of all that were acknowledged."""
     known, asking = set[str](), list[asyncio.Task[str | None]]()
     with suppress(httpx.HTTPError):
         async for event in one.events("question,answer"):
             if event["kind"] == "open":
-                asking = [asyncio.create_task(post(one.http, f"http-{number}")) for number in range(EACH)]
-                for number in range(EACH):
-                    asked = {"id": f"mqtt-{number}", "question": QUESTION}
+                asking = [asyncio.create_task(post(one.http, f"http-{number}-{each}")) for each in range(EACH)]
+                for each in range(EACH):
+                    asked = {"id": f"mqtt-{number}-{each}", "question": QUESTION}
                     await asker.say("longwatch/main/yard/ask", asked, reply=ANSWERS)
             if event["kind"] == "question":
                 known.add(event["data"]["id"])
             if event["kind"] == "answer" and len(known) > EACH:
                 one.command.process.send_signal(signal.SIGKILL)
     one.command.process.wait()
+    assert one.command.process.returncode == -signal.SIGKILL
     return known | {name for name in await asyncio.gather(*asking) if name}
+
+
+async def unfinished(path: Path) -> set[str]:
+    """The ids of those whom a life that has ended left without an answer."""
+    async with Journal(path) as journal:
+        return {entry.id for entry in await journal.unfinished()}
 
 
 async def kept(one: Life, snapshot: Path) -> dict[str, str]:
@@ -108,7 +117,7 @@ async def words_for(asker: Party, name: str, count: int) -> list[dict[str, Any]]
     def heard() -> list[dict[str, Any]]:
         return [told for told in map(json.loads, asker.words_on(ANSWERS)) if told["id"] == name]
 
-    await until(lambda: len(heard()) >= count)
+    await until(lambda: len(heard()) >= count, PATIENCE_S)
     return heard()
 
 
@@ -116,14 +125,19 @@ async def test_kill_9_in_the_middle_of_questions(tmp_path: Path, broker: Mosquit
     config = tmp_path / "config.yaml"
     camera = '  yard: {source: "sim://yard?seed=125&fps=4"}'
     config.write_text(settings(tmp_path, camera, f"mqtt: {{url: {broker.url}}}\nstate_every_s: 2"))
+    acknowledged, cut_off, storms = set[str](), set[str](), 0
     async with Party(broker, ANSWERS) as asker:
         async with life(config) as first:
             before = await kept(first, tmp_path / "state" / "yard.memory")
-            acknowledged = await storm(first, asker)
-            assert first.command.process.returncode == -signal.SIGKILL
+            acknowledged |= await storm(first, asker, storms)
+        # A slow machine may have answered everyone before this test heard of the first answer: then once more.
+        while not (cut_off := await unfinished(tmp_path / "journal.sqlite")) and storms < MOST_STORMS:
+            storms += 1
+            async with life(config) as again:
+                acknowledged |= await storm(again, asker, storms)
         assert len(acknowledged) > EACH
         async with life(config) as second:
-            await everyone_has_a_word(second, acknowledged, asker)
+            await everyone_has_a_word(second, acknowledged, cut_off, asker)
             held = await second.json("/api/v1/cameras/yard/memory")
             assert held["covered"]["from"] == before["from"], "the memory reaches back before the power cut"
             then = await answer(second.http, "yard", "What did you see?", **before)
@@ -134,24 +148,22 @@ async def test_kill_9_in_the_middle_of_questions(tmp_path: Path, broker: Mosquit
             assert second.command.process.returncode == 0 and "Traceback" not in said, said
 
 
-async def everyone_has_a_word(one: Life, acknowledged: set[str], asker: Party) -> None:
-    """The answer, or that it was cut off; over MQTT to where the asker waits, once."""
-    cut_off = set[str]()
+async def everyone_has_a_word(one: Life, acknowledged: set[str], cut_off: set[str], asker: Party) -> None:
+    """The answer, or that it was cut off; over MQTT to where the asker waits."""
+    assert cut_off, "the power went too late every time: everything had been answered"
+    assert acknowledged - cut_off, "the power went too early: nothing had been answered"
     for name in sorted(acknowledged):
         told = await one.json(f"/api/v1/questions/{name}")
         assert told["question"] == QUESTION
-        if told["status"] == "ok":
-            assert told["answer"] and told["evidence"]["sightings"]
-        else:
+        if name in cut_off:
             assert (told["status"], told["error"]["code"]) == ("rejected", "restarted")
-            cut_off.add(name)
-    assert cut_off, "the power went too late: everything had been answered"
-    assert cut_off < acknowledged, "the power went too early: nothing had been answered"
+        else:
+            assert told["status"] == "ok" and told["answer"] and told["evidence"]["sightings"], told
     for name in (name for name in sorted(acknowledged) if name.startswith("mqtt")):
         first, *again = await words_for(asker, name, 1)
-        # One answer. It may be heard a second time, word for word, only where QoS 1 allows it: the broker had taken it
-        # and the power went before its acknowledgement was noted on the disk. What was cut off is told by this life.
-        assert again in ([], [first]) and not (again and name in cut_off)
+        # One answer. It may be heard again, word for word, only where QoS 1 allows it: the broker had taken it and the
+        # power went before its acknowledgement was noted on the disk. Who was cut off is told by this life, once.
+        assert all(one == first for one in again) and not (again and name in cut_off)
         assert first["status"] == ("rejected" if name in cut_off else "ok")
         if name not in cut_off:  # who asks again with the same id hears the same
             await asker.say("longwatch/main/yard/ask", {"id": name, "question": QUESTION}, reply=ANSWERS)

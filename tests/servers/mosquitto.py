@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.patience import PATIENCE_S
+
 
 def find(name: str) -> str:
     """Path of a Mosquitto program; Debian keeps the broker outside an ordinary user's PATH."""
@@ -94,7 +96,7 @@ class Mosquitto:
         self._process = subprocess.Popen(
             [find("mosquitto"), "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + PATIENCE_S
         while time.monotonic() < give_up and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -136,10 +138,10 @@ class Mosquitto:
         process.send_signal(number)
         process.send_signal(signal.SIGCONT)  # a frozen one takes SIGTERM only once it runs again
         try:
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=10)
+            process.wait(timeout=PATIENCE_S)
 
     def __enter__(self) -> Self:
         self.start()

@@ -16,7 +16,8 @@ from stream.journal import Journal
 from stream.recovery import REMEMBERED, KnownIds
 from stream.request import MOST_TOKENS
 from stream.ticket import Ticket
-from tests.fakes import PATIENCE_S, fake_station, fault_of, make_station, seen, settle, the, until
+from tests.fakes import fake_station, fault_of, make_station, seen, settle, the, until
+from tests.patience import PATIENCE_S
 
 
 def ask(text: str = "what?", camera: str = "front", **more: Any) -> Request:

@@ -19,7 +19,8 @@ from stream.flow import Answer, MediaEpoch, Question
 from stream.journal import Entry, Journal, JournalError
 from stream.journal_file import SCHEMA_VERSION
 from stream.wire import Payload, answer_payload
-from tests.fakes import PATIENCE_S, make_station, the
+from tests.fakes import make_station, the
+from tests.patience import PATIENCE_S
 
 
 def question(name: str, camera: str = "front") -> Question:
@@ -242,12 +243,13 @@ async def test_a_closed_journal_says_so(tmp_path: Path) -> None:
 
 
 VICTIM = """
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from stream.desk import Request
 from tests.fakes import fake_station
 
 async def main():
+    answered = []
     async with fake_station(Path(sys.argv[1])) as (station, _):
         async def ask(number):
             text = f"say it slowly {number}" if number % 2 else f"what {number}?"
@@ -255,6 +257,9 @@ async def main():
             print("accepted", ticket.question.id, flush=True)  # the acknowledgement, as a client would see it
             await ticket.answer()
             print("answered", ticket.question.id, flush=True)
+            answered.append(number)
+            if len(answered) == 3:  # the others wait, or are in the middle of a word
+                os.kill(os.getpid(), 9)
         await asyncio.gather(*(ask(number) for number in range(12)), asyncio.sleep(60))
 
 asyncio.run(main())
@@ -263,20 +268,13 @@ asyncio.run(main())
 
 def killed(tmp_path: Path) -> list[tuple[str, str]]:
     """What a client was told before the service died in the middle of its answers: word and question id."""
-    told: list[tuple[str, str]] = []
     root = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", VICTIM, str(tmp_path)]
     with subprocess.Popen(
         command, cwd=root, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": root}
     ) as victim:
         assert victim.stdout is not None
-        for line in victim.stdout:
-            word, name = line.split()
-            told.append((word, name))
-            if len(told) == 15:  # twelve accepted, some answered, the slow ones in the middle of a word
-                victim.send_signal(signal.SIGKILL)
-                break
-        told += [(word, name) for word, name in map(str.split, victim.stdout)]
+        told = [(word, name) for word, name in map(str.split, victim.stdout)]
     assert victim.returncode == -signal.SIGKILL
     return told
 

@@ -20,7 +20,8 @@ from stream.desk import Request
 from stream.http import server
 from stream.mqtt.limits import Limits
 from stream.station import Station
-from tests.fakes import PATIENCE_S, FakeParts, fault_of, make_station, seen, until
+from tests.fakes import FakeParts, fault_of, make_station, seen, until
+from tests.patience import PATIENCE_S
 from tests.servers.mosquitto import Mosquitto
 from tests.stream.mqtt.parties import ROOT, Party, settled
 

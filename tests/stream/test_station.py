@@ -8,6 +8,7 @@ import pytest
 
 from stream.desk import Request
 from tests.fakes import fake_station, fault_of, make_station, seen
+from tests.patience import PATIENCE_S
 
 
 async def test_readiness_names_what_is_missing(tmp_path: Path) -> None:
@@ -51,10 +52,10 @@ async def test_it_ends_in_time_though_the_device_hangs(tmp_path: Path) -> None:
 
         def stick() -> None:
             entered.set()
-            hang.wait(60)
+            hang.wait(PATIENCE_S)
 
         stuck = asyncio.ensure_future(station.device.run(stick))
-        await asyncio.to_thread(entered.wait, 20)
+        await asyncio.to_thread(entered.wait, PATIENCE_S)
         ticket = await station.desk.ask(Request("front", "what?", "mqtt"))
         began = loop.time()
     assert loop.time() - began < 10  # the promise to users, not a measurement
@@ -73,7 +74,7 @@ async def test_cancelling_the_whole_ends_the_whole(tmp_path: Path) -> None:
 
     before = asyncio.all_tasks()
     serving = asyncio.ensure_future(serve())
-    await asyncio.wait_for(started.wait(), 20)
+    await asyncio.wait_for(started.wait(), PATIENCE_S)
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
     assert serving.cancelled()

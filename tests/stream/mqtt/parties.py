@@ -24,9 +24,9 @@ from stream.mqtt.inside import properties_of
 from stream.mqtt.limits import Limits
 from stream.station import Station
 from tests.fakes import FakeParts, fake_station
+from tests.patience import PATIENCE_S
 from tests.servers.mosquitto import Mosquitto
 
-WITHIN_S = 20.0  # until a test gives up; nothing here is expected to take a tenth of it
 ROOT = "longwatch/main"
 # As the defaults, but impatient where a test would wait.
 QUICK = Limits(
@@ -71,7 +71,7 @@ async def bridged(
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait for something that tells nobody when it happens."""
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(PATIENCE_S):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -98,7 +98,7 @@ class Party:
             self.port,
             protocol=aiomqtt.ProtocolVersion.V5 if version == 5 else aiomqtt.ProtocolVersion.V311,
             socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            timeout=3 * WITHIN_S,
+            timeout=PATIENCE_S,
             username=user,
             password=password,
         )
@@ -133,7 +133,7 @@ class Party:
 
     async def hear(self, topic: str, which: Callable[[aiomqtt.Message], bool] = lambda _: True) -> aiomqtt.Message:
         """The next message on a topic that was not heard before in this way; skips others."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 while self._read < len(self.heard):
                     message = self.heard[self._read]

@@ -128,18 +128,18 @@ async def test_the_service_leaves_in_time_when_the_broker_is_frozen_or_away(tmp_
         asyncio.timeout(10),
         bridged(tmp_path, f"mqtt://127.0.0.1:{port}", connect=False),
     ):
-        await until(lambda: tried == [5])  # in the middle of connecting
+        await until(lambda: bool(tried))  # in the middle of connecting
 
 
 @pytest.mark.parametrize("manner", ["refuses", "hangs up", "says nothing"])
 async def test_a_broker_that_knows_no_version_5_is_spoken_to_in_3(
     tmp_path: Path, broker: Mosquitto, manner: Manner
 ) -> None:
-    hasty = replace(QUICK, timeout_s=0.5)
+    limits = replace(QUICK, timeout_s=0.5) if manner == "says nothing" else QUICK
     async with old_broker(broker.port, manner) as (port, tried):  # noqa: SIM117 - the bridge needs its port
-        async with bridged(tmp_path, f"mqtt://127.0.0.1:{port}", limits=hasty) as house:
+        async with bridged(tmp_path, f"mqtt://127.0.0.1:{port}", limits=limits) as house:
             assert house.bridge.state.protocol == "3.1.1"
-            assert tried == [5, 4]
+            assert tried[:2] == [5, 4]  # and so on, where half a second was too little to be let in
             async with Party(broker, f"{ROOT}/front/answer", version=3) as asker:
                 await asker.say(f"{ROOT}/front/ask", "q")
                 assert (await asker.hear_json(f"{ROOT}/front/answer"))["status"] == "ok"

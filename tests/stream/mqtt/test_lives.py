@@ -12,6 +12,7 @@ from stream.clock import HandWoundClock
 from stream.desk import Request
 from stream.recovery import RESEND_S
 from tests.fakes import fake_station, the
+from tests.patience import PATIENCE_S
 from tests.servers.mosquitto import Mosquitto, find
 from tests.stream.mqtt.parties import ROOT, Party, bridged, extra, own_python, program, settled, until
 
@@ -138,10 +139,10 @@ async def test_mosquittos_own_command_line_can_ask(tmp_path: Path, broker: Mosqu
                 "-e",
                 "me/answers",
                 "-W",
-                "20",
+                f"{PATIENCE_S:.0f}",
             ]
         else:
-            line = [find("mosquitto_sub"), *where, "-t", f"{ROOT}/front/answer", "-C", "1", "-W", "20"]
+            line = [find("mosquitto_sub"), *where, "-t", f"{ROOT}/front/answer", "-C", "1", "-W", f"{PATIENCE_S:.0f}"]
         listening = program(*line)
         if version != "5":
             await until(lambda: "mosquitto_sub" in broker.log or f"{ROOT}/front/answer (QoS 0)" in broker.log)
