@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # columns of Rows.motion that the fused tokens must still tell (positions, velocity, entry, exit, ends): an auxiliary
 # head on these made "where" and "moving" learnable in minutes, without it they stay at chance (docs/LOG.md)
 TOLD = (2, 3, 6, 7, 8, 9, 10, 11, 12, 14)
-POINTING = 0.3  # weight of looking at the right rows beside saying the right words
+POINTING = 1.0  # weight of looking at the right rows beside saying the right words
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def train_language(
     optimiser = torch.optim.AdamW(students.groups(), lr=plan.learning_rate, betas=(0.9, 0.98))
     rng = np.random.default_rng(plan.seed)
     started = saved = shown = time.monotonic()
-    step, smooth, scores = 0, np.zeros(3), {}
+    step, smooth, scores = 0, np.zeros(4), {}
     while (spent := (time.monotonic() - started) / 60) < plan.minutes:
         part = spent / plan.minutes
         rate = plan.learning_rate * min(1.0, (step + 1) / 40) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * part)))
@@ -81,7 +81,7 @@ def train_language(
         now = time.monotonic()
         if now - shown > 30:
             shown = now
-            losses = "answers {:.3f}  looks {:.2f} {:.2f}".format(*smooth)
+            losses = "answers {:.3f}  looks {:.2f} {:.2f} {:.2f}".format(*smooth)
             say(f"language {spent:5.1f} min  step {step}  {losses}  rate {rate:.1e}")
         if now - saved > plan.save_every_minutes * 60:
             scores = students.examine(held_out, teacher, plan)

@@ -48,6 +48,7 @@ class TrainPlan:
     batch: int = 2
     pictures: int = 6000
     exam_batches: int = 40
+    learning_rate: float = 9e-4
     start: str | None = None
 
 
@@ -70,7 +71,12 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None]) -> i
         save_checkpoint(replace(checkpoint, card=card), plan.out / "language")
 
     language = LanguagePlan(
-        minutes=plan.language_minutes, batch=plan.batch, seed=plan.seed, exam_batches=plan.exam_batches
+        minutes=plan.language_minutes,
+        batch=plan.batch,
+        seed=plan.seed,
+        exam_batches=plan.exam_batches,
+        learning_rate=plan.learning_rate,
+        glances_fraction=0.0 if plan.start else LanguagePlan().glances_fraction,  # who goes on has had them
     )
     scores = train_language(checkpoint, teacher, runs, held_out, language, say=say, save=keep)
     say(json.dumps({kind: round(value, 3) for kind, value in sorted(scores.items())}))
@@ -98,6 +104,7 @@ def _plan(argv: Sequence[str]) -> TrainPlan:
     parser.add_argument("--batch", type=int, default=2, help="histories per step")
     parser.add_argument("--pictures", type=int, default=6000, help="painted for the tower before it starts")
     parser.add_argument("--exam-batches", type=int, default=40, help="of four histories, for the accuracy printed")
+    parser.add_argument("--learning-rate", type=float, default=9e-4, help="of the language stage, at its start")
     parser.add_argument("--start", help="a checkpoint to go on from, instead of a new tower; for example: bundled")
     found = parser.parse_args(argv)
     return TrainPlan(**vars(found))

@@ -3,8 +3,9 @@
 From answers alone the language part takes hours to find out that "the red car" means the rows that look red and like a
 car: the gradient reaches that link only through everything behind it. Here one attention head is scored, at the word
 that names a thing, by how much of its attention falls on rows that show it; where nothing is there, on the first row of
-the prompt. A later head is asked the same within an answer, at the word before a thing is named. Only training knows
-of this: both are ordinary heads afterwards. Measured in docs/LOG.md.
+the prompt. An earlier head is told to bring the colour to that word first, and a later one is asked the same within an
+answer, at the word before a thing is named. Only training knows of this: all are ordinary heads afterwards. Measured in
+docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from models.training.histories import History, Laid
     from models.training.lessons import Teacher
 
-ASKED_LAYER = 1  # the layer before it joins "red" to "car"; the rest reads what was found
-SAID_LAYER = 3  # by then it is known which of the things that were found is the answer
-HEAD = 0
+JOINED = 0, 2  # layer and head that join "red" to "car", before anything is looked for
+ASKED = 1, 0  # the rest reads what was found
+SAID = 3, 0  # by then it is known which of the things that were found is the answer
 SURE = 0.3  # a thing whose best row matches less is not pointed at: the rows do not show it
 
 
@@ -68,10 +69,10 @@ def fit_probe(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int, seed: 
 
 
 class Looks:
-    """Rows of a packed batch that are to look somewhere at one layer, and at what."""
+    """Rows of a packed batch that are to look somewhere with one head, and at what."""
 
-    def __init__(self, layer: int) -> None:
-        self.layer = layer
+    def __init__(self, layer: int, head: int) -> None:
+        self.layer, self.head = layer, head
         self._at: list[tuple[int, int]] = []
         self._wanted: list[Tensor] = []
 
@@ -82,7 +83,7 @@ class Looks:
 
     def note(self) -> Note:
         """What attention is to note on the way."""
-        return Note(self.layer, HEAD, torch.tensor(self._at, dtype=torch.long).view(-1, 2))
+        return Note(self.layer, self.head, torch.tensor(self._at, dtype=torch.long).view(-1, 2))
 
     def miss(self, note: Note) -> Tensor:
         """Minus log of the attention that fell where it was wanted, mean over all looks; 0 where there were none."""
@@ -102,14 +103,16 @@ class Pointer:
         self._colours = _ids(vocabulary, teacher.colours)
 
     @torch.no_grad()
-    def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> tuple[Looks, Looks]:
-        """Where the packed batch of these histories is to look: at words that ask, and before words that are said."""
-        asked, said = Looks(ASKED_LAYER), Looks(SAID_LAYER)
+    def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> tuple[Looks, Looks, Looks]:
+        """Where the packed batch of these histories is to look: to join names, to find them, and to say them."""
+        joined, asked, said = Looks(*JOINED), Looks(*ASKED), Looks(*SAID)
         for b, (history, where) in enumerate(zip(histories, laid, strict=True)):
             shown = self._shown(history, where, longest)
             for i, item in enumerate(history.items):
                 start, question, answer = where.starts[i], where.questions[i], where.answers[i]
                 for at, kind, colour in self._named(question):
+                    if colour is not None:
+                        joined.add(b, start + at, _one(start + at - 1, longest))
                     look = shown.rows(kind, colour, item.mode) if item.there else shown.nothing()
                     if look is not None:
                         asked.add(b, start + at, look)
@@ -117,7 +120,7 @@ class Pointer:
                     look = shown.rows(kind, colour, item.mode) if colour is not None and at > 1 else None
                     if look is not None:  # "the" red car: here the colour has to be known
                         said.add(b, start + len(question) + at - 2, look)
-        return asked, said
+        return joined, asked, said
 
     def _named(self, ids: Sequence[int]) -> list[tuple[int, int, int | None]]:
         """(place of the word, kind, colour where one is named) of each thing in a text."""
@@ -160,7 +163,11 @@ class _Shown:
 
     def nothing(self) -> Tensor:
         """(S,) the first row of the prompt: what is looked at when nothing is there."""
-        return torch.zeros(self.longest).index_fill_(0, torch.tensor([0]), 1.0)
+        return _one(0, self.longest)
+
+
+def _one(row: int, longest: int) -> Tensor:
+    return torch.zeros(longest).index_fill_(0, torch.tensor([row]), 1.0)
 
 
 def _ids(vocabulary: dict[str, int], names: Sequence[str]) -> dict[int, int]:

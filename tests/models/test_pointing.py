@@ -15,7 +15,7 @@ from models.rows import MOTION_FEATURES, Rows
 from models.training.attention import Note, packed_attention
 from models.training.histories import History, Packed, pack
 from models.training.lessons import Teacher
-from models.training.pointing import ASKED_LAYER, HEAD, Looks, Pointer, Probe, fit_probe
+from models.training.pointing import ASKED, Looks, Pointer, Probe, fit_probe
 from stream.sources.simulated.teacher import PictureTeacher, SimulatedTeacher
 
 KINDS, COLOURS = list(SimulatedTeacher.kinds), list(SimulatedTeacher.colours)
@@ -100,11 +100,14 @@ def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, pr
     )
     history, packed = laid_out(bundled, *items)
     first, second, now = packed.laid[0].rows
-    asked, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
+    joined, asked, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
         [history], packed.laid, packed.embeds.shape[1]
     )
     assert [to for _, to in looked_at(asked)] == [[first + 1], [0], [now + 1], [second], [first + 1]]
     assert [to for _, to in looked_at(said)] == [[first + 1]]
+    assert [to for _, to in looked_at(joined)] == [[row - 1] for row, _ in looked_at(joined)]
+    coloured = [row for i, (row, _) in enumerate(looked_at(asked)) if i != 2]
+    assert [row for row, _ in looked_at(joined)][:-1] == coloured, "the last is the purple person's, found by nobody"
     words = bundled.tokenizer
     laid = packed.laid[0]
     for index, (row, _) in zip((0, 1, 2, 3, 3), looked_at(asked), strict=True):
@@ -121,7 +124,7 @@ def test_noted_attention_is_the_attention_that_was_paid(bundled: Checkpoint) -> 
     _, packed = laid_out(bundled, *items)
     language: Any = bundled.model.model.language_model
     row = packed.laid[0].starts[1] + 4
-    note = Note(ASKED_LAYER, HEAD, torch.tensor([[0, row]]))
+    note = Note(*ASKED, torch.tensor([[0, row]]))
     with torch.no_grad(), packed_attention(language):
         out = language(
             inputs_embeds=packed.embeds, position_ids=packed.positions, tails=packed.tails, notes=(note,)
@@ -143,7 +146,7 @@ def test_noted_attention_is_the_attention_that_was_paid(bundled: Checkpoint) -> 
     finally:
         language.config._attn_implementation = "sdpa"
     torch.testing.assert_close(out, plain.last_hidden_state, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(shares, plain.attentions[ASKED_LAYER][0, HEAD, row], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(shares, plain.attentions[ASKED[0]][0, ASKED[1], row], atol=1e-5, rtol=1e-4)
     assert float(shares[packed.laid[0].context : packed.laid[0].starts[1]].sum()) == 0.0
 
 
