@@ -17,12 +17,12 @@ import run_stream
 from stream.config import Config, load
 from stream.http.health import health_routes
 from tests.models.tiny import tiny_model, tiny_tokenizer
+from tests.patience import PATIENCE_S
 from tests.servers.processes import Command
 
 HOUSE = Path(__file__).parent.parent
 CONFIGS = sorted((HOUSE / "configs").glob("*.yaml"))
 ARTEFACTS = HOUSE / "artefacts"  # kept by CI
-PATIENCE_S = 100
 VARIABLES = {"CAM_PASS": "canary-of-the-camera", "CAM_HOST": "127.0.0.1"}
 
 

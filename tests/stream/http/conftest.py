@@ -19,6 +19,7 @@ from stream.http.app import make_app
 from stream.http.server import serving
 from stream.station import Station
 from tests.fakes import FakeParts, fake_station
+from tests.patience import PATIENCE_S
 
 CONFIG = """
 server: {allowed_origins: ["https://friend.example"], allowed_hosts: [cams.example]}
@@ -56,7 +57,7 @@ async def opened(folder: Path, **knobs: Any) -> AsyncIterator[House]:
     knobs.setdefault("limits", config.questions)
     async with fake_station(folder, knobs.pop("cameras", ("front", "back")), **knobs) as (station, parts):
         app = make_app(station, config)
-        async with serving(app, "127.0.0.1:0") as url, httpx.AsyncClient(base_url=url, timeout=100) as http:
+        async with serving(app, "127.0.0.1:0") as url, httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
             yield House(url, http, station, parts, app, config)
 
 
@@ -82,7 +83,7 @@ async def calm_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 
 async def until(check: Callable[[], object]) -> None:
     """Wait for something that nobody announces."""
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(PATIENCE_S):
         while not check():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

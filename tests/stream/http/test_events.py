@@ -18,6 +18,7 @@ from stream.http import events as events_module
 from stream.http.events import QUEUE
 from stream.http.server import serving
 from stream.http.streaming import Streaming, event
+from tests.patience import PATIENCE_S
 from tests.stream.http.conftest import House, until
 
 
@@ -162,7 +163,7 @@ async def test_a_reader_that_stops_reading_is_cut_off_and_others_go_on():
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as lazy:
             lazy.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await asyncio.wait_for(slow.wait(), 20)
+            await asyncio.wait_for(slow.wait(), PATIENCE_S)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /quick HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             assert b"200 OK" in await reader.read()
@@ -172,7 +173,7 @@ async def test_a_reader_that_stops_reading_is_cut_off_and_others_go_on():
 
 
 def _drain(connection: socket.socket) -> bytes:
-    connection.settimeout(60)
+    connection.settimeout(PATIENCE_S)
     last = b""
     while chunk := connection.recv(1 << 20):
         last = chunk
@@ -194,5 +195,5 @@ async def test_silence_is_kept_alive_and_ends_when_told():
         assert await reader.readuntil(b": keepalive")
         app.state.closing.set()
         assert (await reader.readuntil(b"0\r\n\r\n")).endswith(b"0\r\n\r\n")  # a clean end of a chunked body
-        await asyncio.wait_for(ended.wait(), 20)
+        await asyncio.wait_for(ended.wait(), PATIENCE_S)
         writer.close()

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from stream.http.server import bind, serve, serving, url_of
+from tests.patience import PATIENCE_S
 from tests.stream.http.conftest import House, sse, until
 
 
@@ -70,8 +71,8 @@ async def test_signals_are_left_alone():
 
 async def test_open_streams_end_at_once_when_the_server_ends(house: House):
     app = house.app
-    async with httpx.AsyncClient(timeout=60) as http:
-        async with serving(app, "127.0.0.1:0", grace_s=30) as url:  # noqa: SIM117 - the server ends after its streams
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+        async with serving(app, "127.0.0.1:0", grace_s=PATIENCE_S) as url:  # noqa: SIM117 - the server ends after its streams
             async with (
                 http.stream("GET", f"{url}/api/v1/events/stream") as events,
                 http.stream("GET", f"{url}/api/v1/cameras/front/live.mjpg") as live,
@@ -85,14 +86,14 @@ async def test_open_streams_end_at_once_when_the_server_ends(house: House):
                     pass
                 async for _ in chunks:  # both bodies come to a clean end, or this raises
                     pass
-        assert time.monotonic() - began < 29  # and nobody waited for the grace
+        assert time.monotonic() - began < PATIENCE_S - 1  # and nobody waited for the grace
     app.state.closing.clear()
 
 
 async def test_a_question_in_flight_gets_its_answer_while_the_server_ends(house: House):
     house.parts.answerer.gate = threading.Event()
-    async with httpx.AsyncClient(timeout=60) as http:
-        async with serving(house.app, "127.0.0.1:0", grace_s=30) as url:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+        async with serving(house.app, "127.0.0.1:0", grace_s=PATIENCE_S) as url:
             asking = asyncio.create_task(http.post(f"{url}/api/v1/cameras/front/ask", json={"question": "What?"}))
             await until(lambda: house.station.desk.running_questions)
             asyncio.get_running_loop().call_later(0.3, house.parts.answerer.gate.set)

@@ -27,6 +27,7 @@ from stream.http.whep import Viewers
 from stream.meters import Meters
 from stream.ports import FrameSource
 from stream.sources.webrtc import WhipSource
+from tests.patience import PATIENCE_S
 
 
 @dataclass(eq=False)
@@ -70,7 +71,7 @@ class House:
 
 @contextlib.asynccontextmanager
 async def open_house(*, hosts: frozenset[str] = frozenset(), **sources: FrameSource) -> AsyncIterator[House]:
-    station = Station(**sources or {"phone": WhipSource(Clock(), fps=10, stall_s=2, name="phone")})
+    station = Station(**sources or {"phone": WhipSource(Clock(), fps=10, stall_s=PATIENCE_S, name="phone")})
     app = FastAPI()
     app.state.closing = asyncio.Event()
     problems.install(app)
@@ -90,7 +91,7 @@ async def open_house(*, hosts: frozenset[str] = frozenset(), **sources: FrameSou
                 await agent.source.aclose()
 
 
-async def until(holds: Callable[[], object], within_s: float = 40.0) -> None:
+async def until(holds: Callable[[], object], within_s: float = PATIENCE_S) -> None:
     """Wait for something to become true; fails the test when it does not."""
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110  (what is waited for is seen only from outside)
@@ -103,6 +104,7 @@ class MovingBox:
     def __init__(self, width: int = 320, height: int = 240, fps: float = 15.0, seconds: float = 1e9) -> None:
         self.width, self.height, self.fps, self.seconds = width, height, fps, seconds
         self.closed = False
+        self.shown = 0
         self._ground = np.random.default_rng(7).integers(60, 120, (height // 8, width // 8, 3), dtype=np.uint8)
         self._ground = self._ground.repeat(8, 0).repeat(8, 1)
 
@@ -122,7 +124,7 @@ class MovingBox:
         while index / self.fps < self.seconds and not self.closed:
             await asyncio.sleep(start_s + index / self.fps - loop.time())
             yield Frame(index, index / self.fps, loop.time(), self.picture(index))
-            index += 1
+            index = self.shown = index + 1
 
     async def aclose(self) -> None:
         self.closed = True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.patience import PATIENCE_S
 from tests.stream.rtc.house import open_house, until
 
 ROOT = Path(__file__).parents[3]
@@ -20,9 +21,9 @@ async def test_ffmpeg_publishes(tmp_path: Path) -> None:
         command = (sys.executable, "-m", "tests.stream.rtc.ffmpeg_publisher", f"{house.url}/whip/phone", str(tmp_path))
         program = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdin=PIPE, stderr=PIPE)
         try:
-            await until(lambda: len(agent.frames) >= 5 or program.returncode is not None, within_s=60)
+            await until(lambda: len(agent.frames) >= 5 or program.returncode is not None)
         finally:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 _, said = await program.communicate()
         frame = agent.latest
         assert frame is not None, said.decode()[-2000:]

@@ -13,6 +13,7 @@ from av import VideoFrame
 from stream import peer
 from stream.http import whep
 from stream.http.whep import yuv
+from tests.patience import PATIENCE_S
 from tests.stream.rtc.house import House, MovingBox, die, offering, open_house, take_answer, until
 
 SDP = {"Content-Type": "application/sdp"}
@@ -27,11 +28,11 @@ async def watch(http: httpx.AsyncClient, viewer: RTCPeerConnection) -> tuple[str
 
 
 def client(house: House) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=house.url, timeout=15)
+    return httpx.AsyncClient(base_url=house.url, timeout=PATIENCE_S)
 
 
 async def picture(track: MediaStreamTrack) -> np.ndarray:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         frame = await track.recv()
     assert isinstance(frame, VideoFrame)
     return frame.to_ndarray(format="rgb24")
@@ -65,7 +66,6 @@ async def test_viewers_see_the_camera_move_and_share_its_feed() -> None:
 
 
 async def test_dead_and_silent_viewers_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "CONNECT_S", 1.0)
     async with (
         open_house(box=MovingBox()) as house,
         client(house) as http,
@@ -74,6 +74,7 @@ async def test_dead_and_silent_viewers_are_let_go(monkeypatch: pytest.MonkeyPatc
     ):
         _, track = await watch(http, viewer)
         await picture(track)
+        monkeypatch.setattr(peer, "CONNECT_S", 1.0)  # for who comes now: the first one is connected
         reply = await http.post("/whep/box", content=silent.localDescription.sdp, headers=SDP)
         assert reply.status_code == 201
         assert len(house.viewers) == 2

@@ -12,9 +12,10 @@ import pytest
 from aiortc import RTCPeerConnection
 
 from stream import peer
-from stream.clock import Clock
+from stream.clock import Clock, HandWoundClock
 from stream.sources import webrtc
 from stream.sources.webrtc import WhipSource
+from tests.patience import PATIENCE_S
 from tests.stream.rtc.house import House, MovingBox, die, offering, open_house, take_answer, until
 
 SDP = {"Content-Type": "application/sdp"}
@@ -33,7 +34,7 @@ async def publish(http: httpx.AsyncClient, connection: RTCPeerConnection, path: 
 
 
 def client(house: House) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=house.url, timeout=15)
+    return httpx.AsyncClient(base_url=house.url, timeout=PATIENCE_S)
 
 
 async def test_a_session_from_offer_to_goodbye() -> None:
@@ -145,7 +146,7 @@ async def test_a_session_belongs_to_its_camera() -> None:
 
 
 async def test_a_delivering_publisher_is_not_disturbed_and_a_silent_one_yields(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webrtc, "YIELD_S", 0.8)
+    monkeypatch.setattr(webrtc, "YIELD_S", PATIENCE_S)  # a busy machine is no silence
     async with open_house() as house, client(house) as http, offering() as first, offering() as second:
         source, agent = house.station.source("phone"), house.station.cameras["phone"]
         await publish(http, first)
@@ -155,7 +156,8 @@ async def test_a_delivering_publisher_is_not_disturbed_and_a_silent_one_yields(m
         assert int(refused.headers["Retry-After"]) >= 1
         before_s = agent.frames[-1][1]
         die(first)  # and now it is silent, though nobody knows yet that it is gone
-        await asyncio.sleep(1.2)
+        monkeypatch.setattr(webrtc, "YIELD_S", 0.8)
+        await until(lambda: source._publisher is None or source._yields(source._publisher))
         await publish(http, second)
         await until(lambda: agent.frames[-1][1] > before_s + 1.0)
         assert source.state.state == "online"
@@ -166,7 +168,7 @@ async def test_a_delivering_publisher_is_not_disturbed_and_a_silent_one_yields(m
         assert indices == sorted(set(indices))
         assert times == sorted(times)
         gap_s = max(np.diff(times))
-        assert 0.8 < gap_s < 20  # the time without pictures has passed in media time too
+        assert 0.8 < gap_s < PATIENCE_S  # the time without pictures has passed in media time too
 
 
 async def test_a_newcomer_that_connects_beside_a_delivering_one_is_sent_away() -> None:
@@ -184,8 +186,8 @@ async def test_a_newcomer_that_connects_beside_a_delivering_one_is_sent_away() -
 
 
 async def test_a_publisher_whose_power_goes_is_noticed() -> None:
-    async with open_house() as house, client(house) as http, offering() as publisher:
-        source = house.station.source("phone")
+    source = WhipSource(Clock(), fps=10, stall_s=2)
+    async with open_house(phone=source) as house, client(house) as http, offering() as publisher:
         await publish(http, publisher)
         await until(lambda: source.state.state == "online")
         die(publisher)
@@ -193,7 +195,7 @@ async def test_a_publisher_whose_power_goes_is_noticed() -> None:
         await until(lambda: source.state.state == "offline")
         assert "vanished" in source.state.reason
         assert source.sessions == 0
-        assert source.state.stalls == 1
+        assert source.state.stalls >= 1  # a busy machine may have been silent before
     async with open_house() as house, client(house) as http, offering() as publisher:
         source = house.station.source("phone")
         await publish(http, publisher)
@@ -204,18 +206,22 @@ async def test_a_publisher_whose_power_goes_is_noticed() -> None:
 
 
 async def test_a_flood_of_offers_is_rationed_and_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer, "CONNECT_S", 1.0)
-    async with open_house() as house, client(house) as http:
-        source = house.station.source("phone")
+    clock = HandWoundClock()  # the ration does not fill up again, however long the flood takes
+    source = WhipSource(clock, fps=10, name="phone")
+    async with open_house(phone=source) as house, client(house) as http:
         async with offering() as publisher:
             offer = publisher.localDescription.sdp
         replies = await asyncio.gather(*(post(http, offer) for _ in range(50)))
         statuses = [reply.status_code for reply in replies]
-        assert statuses.count(201) == webrtc.PENDING_SESSIONS
+        assert statuses.count(201) == source.sessions == webrtc.PENDING_SESSIONS
         assert set(statuses) == {201, 429, 503}
         assert all("Retry-After" in reply.headers for reply in replies if reply.status_code != 201)
-        assert source.sessions <= webrtc.PENDING_SESSIONS
-        await until(lambda: source.sessions == 0, within_s=5)
+        for session in list(source._sessions):
+            await source.hang_up(session)
+        monkeypatch.setattr(peer, "CONNECT_S", 0.3)
+        clock.wind(60)
+        assert (await post(http, offer)).status_code == 201
+        await until(lambda: source.sessions == 0)  # it never connects, and nobody hangs up
         assert source.state.state == "waiting"
 
 

@@ -17,6 +17,7 @@ from stream.http.server import serving
 from stream.publisher import publish
 from stream.sources.webrtc import WhipSource
 from tests.fakes import fake_station, seen
+from tests.patience import PATIENCE_S
 from tests.stream.rtc.house import MovingBox, offering, take_answer, until
 
 CONFIG = "cameras: {phone: {source: whip}}"
@@ -27,7 +28,7 @@ async def first_picture(http: httpx.AsyncClient, viewer: RTCPeerConnection) -> n
     reply = await http.post("/whep/phone", content=viewer.localDescription.sdp, headers=SDP)
     assert reply.status_code == 201, reply.text
     await take_answer(viewer, reply.text)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         frame = await viewer.getReceivers()[0].track.recv()
     picture: np.ndarray = frame.to_ndarray(format="rgb24")
     return picture
@@ -38,7 +39,7 @@ async def test_a_published_camera_is_remembered_asked_and_watched(tmp_path: Path
     station_is = fake_station(tmp_path, ["phone"], show=None, sources={"phone": source})
     async with station_is as (station, _), serving(make_app(station, parse(CONFIG)), "127.0.0.1:0") as url:
         publishing = asyncio.create_task(publish(MovingBox(), f"{url}/whip/phone"))
-        async with httpx.AsyncClient(base_url=url, timeout=20) as http, offering(receive=True) as viewer:
+        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http, offering(receive=True) as viewer:
             assert await seen(station, "phone", 3)
             states = {camera["id"]: camera["state"] for camera in (await http.get("/whip")).json()["cameras"]}
             assert states == {"phone": "online"}
