@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 
 from models.kv import snapshot as kept
 from models.kv.budget import MemoryConfig, Sizes, plan
-from models.kv.fork import Reach, View
+from models.kv.fork import View
 from models.kv.hot import Hot
 from models.kv.ledger import Entry, Ledger, Progress
 from models.kv.pool import Crowded, Forks
+from models.kv.reach import Reach
 from models.kv.reading import Reader, raw_query, read_sinks
 from models.kv.recall import GENERIC_QUESTION
 from models.perception import Perception
@@ -115,7 +116,7 @@ class Memory:
         """A snapshot to answer from. Raises `Crowded` when too many are open, ValueError for too long a question."""
         self._forks.make_room()
         view = View(question, self._reach(), self._reader)
-        self._forks.admit(view, self._hot.slab)
+        self._forks.admit(view, self._hot.slab, self._hot.tiers)
         return view
 
     def used(self, view: View) -> None:
@@ -166,12 +167,13 @@ class Memory:
             "rendered": self._hot.slab.bytes() + sum(self._forks.stale(self._hot.slab)),
             "warm": tiers.warm_bytes(),
             "cold": tiers.cold_bytes(),
-            "forks": self._forks.reserved(),
+            "forks": self._forks.held(tiers),
             "ledger": self.ledger.bytes(),
         } | dict(self.perception.bytes())
 
     def clear(self) -> None:
-        """Forget everything but the budget; questions in progress keep what they look at."""
+        """Forget everything but the budget; questions in progress end: what they look at would be held for them."""
+        self._forks.close("memory was cleared while it was being answered")
         self.perception = self._make()
         self._reset()
 
@@ -194,9 +196,11 @@ class Memory:
         reader = replace(self._reader, epoch=MediaEpoch(found.state.epoch_wall_s))
         ledger, progress = Ledger(), Progress.of(found.state.progress)
         ledger.load(found.state.ledger)
-        hot = Hot(reader, self.plan, ledger, self._sinks)
+        hot = Hot(reader, self.plan, ledger, self._sinks, self._forks.expel)
         hot.load(found, progress.seen_s)
-        self.perception, self._reader = perception, reader  # only now: what failed above changed nothing
+        # only now: what failed above changed nothing
+        self._forks.close("another memory was restored while it was being answered")
+        self.perception, self._reader = perception, reader
         self.ledger, self._hot, self._progress, self._shown = ledger, hot, progress, None
 
     def _close(self, rows: Rows) -> None:
@@ -212,10 +216,7 @@ class Memory:
             self.ledger.add(entry)
             self.ledger.drop(entry.id, "no memory is kept (memory.hot_blocks is 0)")
             return
-        slab = self._hot.slab
         self._hot.commit(rows, entry, max(self.seen_s, rows.span_s[1]))
-        if self._hot.slab is not slab:
-            self._forks.expel(self._hot.slab)
 
     def _extend(self, rows: Rows, patches: float) -> None:
         """A stretch with nothing new adds no token: the block before it lasts longer."""
@@ -273,7 +274,7 @@ class Memory:
 
     def _reset(self) -> None:
         self.ledger = Ledger()
-        self._hot = Hot(self._reader, self.plan, self.ledger, self._sinks)
+        self._hot = Hot(self._reader, self.plan, self.ledger, self._sinks, self._forks.expel)
         self._progress = Progress()
         self._shown = None
 

@@ -119,10 +119,11 @@ class Perception:
         rows = self.open_segment()
         if rows is None:
             return None
-        if self.config.length == "adaptive" and self._is_static(rows):
-            rows = _none(rows)
-        else:
-            self._said = Said.by(rows)
+        if self.config.length == "adaptive":
+            if self._is_static(rows):
+                rows = _none(rows)
+            else:
+                self._said = Said.by(rows)
         self._open, self._changed = [], 0.0
         return rows
 
@@ -156,13 +157,21 @@ class Perception:
         return found
 
     def bytes(self) -> dict[str, int]:
-        """Memory held, by part. The open segment and the instant window at their fullest."""
-        frame = self.grid[0] * self.grid[1] * self.dim * 4
+        """Memory held, by part, at its fullest.
+
+        `shown` is what is made of the last frames and the open segment for questions (beside the frames themselves),
+        `said` what the last segment is remembered by.
+        """
+        cells, config = self.grid[0] * self.grid[1], self.config
+        frame, row = cells * self.dim * 4, self.dim * 4 + (MOTION_FEATURES + 1) * 4 + 8
+        rows = config.fused_tokens if config.length == "fixed" else config.fused_max
         return {
             "base": self.base.bytes(),
             "map": self.map.bytes(),
-            "open": frame * self.config.segment_frames,
-            "instant": frame * self.config.instant_frames,
+            "open": frame * config.segment_frames,
+            "instant": frame * config.instant_frames + self._whole.bytes(),
+            "shown": config.instant_frames * cells * row + rows * (row + frame // cells + cells * 4),
+            "said": rows * (self.dim + cells) * 4 if config.length == "adaptive" else 0,
         }
 
     def state_dict(self) -> dict[str, Tensor]:

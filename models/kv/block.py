@@ -28,8 +28,11 @@ class Block:
 
     def __post_init__(self) -> None:
         """Worked out once: tiers look at all blocks each time."""
-        held = (self.raw, self.values, self.fused, self.mass, self.cells, self.mean_key)
-        object.__setattr__(self, "size", sum(t.numel() * t.element_size() for t in held))
+        object.__setattr__(self, "size", sum(tensor.nbytes for tensor in self.tensors()))
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that it holds."""
+        return self.raw, self.values, self.fused, self.mass, self.cells, self.mean_key
 
     @property
     def tokens(self) -> int:
@@ -43,6 +46,8 @@ class Block:
 
     def to(self, where: device) -> Block:
         """The same block elsewhere; bit for bit, and itself when it is there already."""
+        if self.raw.device == where:
+            return self
         names = ("raw", "values", "fused", "mass", "cells", "mean_key")
         return replace(self, **{name: getattr(self, name).to(where) for name in names})
 

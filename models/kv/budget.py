@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from models.kv import ledger, positions, prune
 from models.perception import PerceptionConfig
+from models.rows import MOTION_FEATURES
 
 QUESTION_TOKENS = 1024  # a longer question is refused
 ANSWER_TOKENS = 512  # the most an answer may have, whatever is asked for
@@ -145,6 +146,11 @@ class Sizes:
         """Bytes of the same block in COLD."""
         return rows * (self.dim * self.number + 4 + self.cells * 2 + self.key * self.number) + self.dim * 4
 
+    def shown(self, frames: int, rows: int) -> int:
+        """Bytes of the instant window and the open segment as a question holds them: rows, motion, fused rows."""
+        row = 2 * self.dim * 4 + (MOTION_FEATURES + 1) * 4 + 8
+        return (frames * self.cells + rows) * row + rows * self.cells * 4
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -216,7 +222,8 @@ def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) ->
     shown = (config.instant_frames or 0) * sizes.cells + tokens + sizes.stamp + 1
     private = slab_tokens + config.recall_blocks * tokens if config.recall else 0
     worst = shown + QUESTION_TOKENS + ANSWER_TOKENS + private
-    return (worst + (config.max_forks - 1) * (shown + _USUAL_TOKENS)) * sizes.token
+    read = (worst + (config.max_forks - 1) * (shown + _USUAL_TOKENS)) * sizes.token
+    return read + config.max_forks * sizes.shown(config.instant_frames or 0, tokens)
 
 
 def _least(config: MemoryConfig, needed: int, block: float, cold: float) -> int:

@@ -42,8 +42,11 @@ class Cold:
     def __post_init__(self) -> None:
         """Worked out once: thinning looks at all blocks each time."""
         object.__setattr__(self, "about", normalize(self.fused.float().mean(0), dim=0))
-        held = (self.fused, self.mass, self.cells, self.sketch, self.about)
-        object.__setattr__(self, "size", sum(t.numel() * t.element_size() for t in held))
+        object.__setattr__(self, "size", sum(tensor.nbytes for tensor in self.tensors()))
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that it holds."""
+        return self.fused, self.mass, self.cells, self.sketch, self.about
 
 
 def freeze(block: Block, layer: int) -> Cold:

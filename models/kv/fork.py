@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,38 +14,22 @@ from models.kv.ledger import uncovered
 from models.kv.positions import contiguous
 from models.kv.reading import SINKS, raw_query, replay
 from models.kv.recall import about_past, named_span, pick
-from models.kv.render import Rendered, Slab
+from models.kv.render import Slab
 from models.prompt import Part, embed, note_text, now_text
 from stream.flow import Evidence, Question, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
     from models.attention import Tail
+    from models.kv.reach import Reach
     from models.kv.reading import Reader
+    from models.kv.render import Rendered
     from models.rows import Rows
 
 _MOST_HOLES = 4  # stretches named in words; evidence lists them all
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reach:
-    """The memory at the moment of a question: references, no copies."""
-
-    blocks: tuple[Block, ...]  # the sinks, then HOT, oldest first: what `rendered` shows
-    slab: Slab
-    rendered: Rendered
-    starts: Mapping[int, int]
-    next: int  # first free position
-    warm: tuple[Block, ...]
-    cold: tuple[Cold, ...]
-    spans_s: Mapping[int, tuple[float, float]]  # media time of every block held
-    frames: Mapping[int, int]  # frames behind every block held
-    instant: tuple[tuple[Rows, Tensor], ...]  # each frame and its fused rows (N, D), oldest first
-    opened: tuple[Rows, Tensor] | None  # the open segment, where it holds more than the instant window
-    seen_s: float
 
 
 class View:
@@ -94,13 +77,17 @@ class View:
         self._stretches = self._map(reach, blocks)
         self._attention.note(reading.mass)
         self._usage = Usage(prompt_tokens=self._shown.tokens + n)
+        if self._shown is not reach.rendered:
+            self.slab = None
+        self._reach, self._parts, self._candidates = None, [], ()  # read: the blocks may go when memory lets them go
         return hidden[-1]
 
     @torch.no_grad()
     def say(self, token: int) -> Tensor:
         """Read a token just said; hidden row (D,) that the next one comes from."""
-        self._live()
         backbone, tail = self._reader.backbone, self._tail
+        if self.closed:
+            self._live()
         if tail is None:
             raise RuntimeError("A view must read its question before it says anything.")
         embeds = backbone.embedding(torch.tensor([token]))
@@ -144,11 +131,19 @@ class View:
     @property
     def closed(self) -> bool:
         """Has everything been given back?"""
-        return self._reach is None
+        return bool(self._closed_because)
+
+    def reached(self) -> Iterator[Tensor]:
+        """Tensors of blocks that this view keeps alive: all of them until it has read, then where they were seen."""
+        if self._reach is not None:
+            yield from self._reach.tensors()
+        elif not self.closed:
+            yield from (stretch.cells for stretch in self._stretches if stretch.block is not None)
 
     def _live(self) -> Reach:
         if self._reach is None:
-            raise RuntimeError(f"This view cannot be read any more: {self._closed_because}.")
+            why = self._closed_because or "its question has been read"
+            raise RuntimeError(f"This view cannot be read any more: {why}.")
         return self._reach
 
     def _span(self) -> tuple[float, float] | None:
@@ -164,8 +159,7 @@ class View:
         if self._asked_s is None:
             return ()
         reach = self._live()
-        shown = [*reach.instant, *([] if reach.opened is None else [reach.opened])]
-        held = [*reach.spans_s.values(), *(rows.span_s for rows, _ in shown)]
+        held = [*reach.spans_s.values(), *(rows.span_s for rows, _ in reach.shown())]
         slack = max(2.0, (self._reader.config.segment_s or 0.0) / 2)
         return uncovered((self._asked_s[0], min(self._asked_s[1], self.seen_s)), held, slack)
 
@@ -225,7 +219,7 @@ class View:
                 : config.recall_blocks
             ]
             tokens += reach.rendered.tokens + sum(recalled)
-        return tokens * backbone.token_bytes
+        return tokens * backbone.token_bytes + reach.shown_bytes()
 
     def _gather(self, reach: Reach) -> tuple[list[Block], Rendered, int]:
         """What to attend to: the memory's own rendering, or a private one where blocks were added or left out."""

@@ -14,6 +14,8 @@ from models.kv.render import Slab
 from models.kv.tiers import Tiers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from models.kv.block import Block
@@ -32,11 +34,15 @@ _HIGHEST = 16_384  # position at which `lazy_rebase` moves down, or 3/4 of the t
 class Hot:
     """The blocks a question can attend to without recall, after the sinks."""
 
-    def __init__(self, reader: Reader, plan: Plan, ledger: Ledger, sinks: Block) -> None:
+    def __init__(
+        self, reader: Reader, plan: Plan, ledger: Ledger, sinks: Block, make_way: Callable[[Slab, Tiers], None]
+    ) -> None:
+        """`make_way` is called before a new rendering is made, when the one in use has been let go."""
         self.reader = reader
         self.plan = plan
         self.ledger = ledger
         self.sinks = sinks
+        self.make_way = make_way
         self.bound = reader.config.hot_blocks or 0
         self.tiers = Tiers(plan, ledger, reader.sketch_layer, reader.stamp)
         trained = int(0.75 * reader.backbone.trained_positions)
@@ -82,6 +88,8 @@ class Hot:
 
     def rebuild(self) -> None:
         """Render anew from raw keys."""
+        self.slab = Slab(self.reader.backbone, 0)  # let go first: the plan counts two renderings, never three
+        self.make_way(self.slab, self.tiers)
         self.slab = self._render()
 
     def load(self, found: Found, now_s: float) -> None:

@@ -9,7 +9,9 @@ import torch
 from models.kv.cold import Cold, closest_pair, freeze, merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
 
     from models.kv.block import Block
     from models.kv.budget import Plan
@@ -63,6 +65,12 @@ class Tiers:
     def hot_bytes(self) -> int:
         """Device bytes of raw keys, values and meaning."""
         return sum(block.size for block in self.hot.values())
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Everything that all three hold."""
+        for held in (self.hot, self.warm, self.cold):
+            for block in held.values():
+                yield from block.tensors()
 
     def _freeze(self, block: Block, reason: str) -> None:
         frozen = freeze(block, self.sketch_layer)
