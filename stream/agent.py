@@ -164,6 +164,7 @@ class Agent:
         try:
             await self._keeping.forget()
         finally:
+            self._gate.reset()  # a still scene is to be looked at anew
             self.freshness.forget()
             self.album.clear()
         self._telling.memory("cleared", await self.holdings(), self.epoch)
@@ -221,11 +222,13 @@ class Agent:
             began_s = self.clock.now_s()
             try:
                 tokens = await self._sight.encode(frame)
-                await self._device.run(self._remember, tokens, self._take_still(frame.time_s), priority=SEE)
+                still_s, self._still_s = self._still_s, None
+                await self._device.run(self._remember, tokens, still_s, priority=SEE)
                 self.album.add(frame)
             except DeviceClosed:
                 return
             except Exception as error:  # a poisoned frame must not blind the camera for ever
+                self._gate.reset()  # what it changed was not seen
                 self._tally.failed()
                 self._telling.fault("see", error)
             else:
@@ -234,14 +237,10 @@ class Agent:
                 self.freshness.remember()
             self.behind -= 1
 
-    def _take_still(self, before_s: float) -> float | None:
-        still_s, self._still_s = self._still_s, None
-        return still_s if still_s is not None and still_s < before_s else None
-
     def _remember(self, tokens: Tokens, still_s: float | None) -> None:
         """On the device thread."""
         self._memory.epoch = self._timeline.epoch
-        if still_s is not None:
+        if still_s is not None and still_s < tokens.span_s[0]:
             self._memory.hold(still_s)
         self._memory.append(tokens)
 

@@ -32,6 +32,9 @@ class Gate(Protocol):
     def admits(self, frame: Frame) -> bool:
         """True: encode it. False: nothing new, but the time it stands for has passed."""
 
+    def reset(self) -> None:
+        """What was kept is no longer remembered: the next frame is worth a look."""
+
 
 class VisionEncoder(Protocol):
     """Pictures to tokens; frames of several cameras in one batch."""

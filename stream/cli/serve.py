@@ -21,6 +21,8 @@ from stream.station import Station
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from stream.config.schema import ServerConfig
+
 
 class House(Protocol):
     """What `run_stream.py` knows and nobody here may: how tensors are loaded and parts put together."""
@@ -86,7 +88,7 @@ async def running(house: House, config: Config) -> AsyncIterator[Service]:
             app = make_app(station, config)
             web = _Web(app)
             stack.push_async_callback(web.closed)
-            url = await web.open(config.server.listen)
+            url = await web.open(config.server)
             await stack.enter_async_context(station.running())
             stack.push_async_callback(_last_words, station, web)
             if config.mqtt is not None:
@@ -118,9 +120,9 @@ class _Web:
         self._server = AsyncExitStack()
         self._closing: asyncio.Task[None] | None = None
 
-    async def open(self, listen: str) -> str:
+    async def open(self, server: ServerConfig) -> str:
         """The URL. Raises `ValueError` or `OSError` with a sentence."""
-        return await self._server.enter_async_context(serving(self._app, listen))
+        return await self._server.enter_async_context(serving(self._app, server.listen, tls=server.tls))
 
     def close(self) -> None:
         """Begin to."""

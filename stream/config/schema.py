@@ -1,12 +1,11 @@
-"""What can be configured: one class per section, each value checked where it is declared.
-
-Units stand in the key (`_s`, `_ms`) or in the value (`256MiB`). Model dimensions are not here: they come from the
-checkpoint. Relative paths start at the working directory.
+"""What can be configured: one class per section, each value checked where it is declared. Units stand in the key (`_s`,
+`_ms`) or in the value (`256MiB`). Model dimensions come from the checkpoint; paths start at the working directory.
 """
 
 from __future__ import annotations
 
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -40,6 +39,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class TlsConfig(Section):
+    """A certificate of the web server's own: browsers give a camera only to https, or to the machine they run on."""
+
+    cert: Path = Field(description="PEM file with the certificate and those that vouch for it")
+    key: Path = Field(description="PEM file with its private key, without a password")
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> TlsConfig:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(self.cert, self.key, password="")
+        except OSError as error:  # ssl's own errors are among them
+            raise ValueError(f"the certificate {self.cert} with the key {self.key} cannot be used: {error}") from None
+        return self
+
+
 class ServerConfig(Section):
     """The web server: page, API, WHIP."""
 
@@ -53,6 +67,7 @@ class ServerConfig(Section):
     frame_ancestors: tuple[str, ...] = Field(
         default=("'self'",), max_length=64, description="sites that may frame the page"
     )
+    tls: TlsConfig | None = Field(default=None, description="serve https with this certificate; default: plain http")
 
     @field_validator("listen")
     @classmethod

@@ -15,12 +15,16 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import uvicorn
 from fastapi import FastAPI
 
 from stream.config.values import parse_address
 from stream.http.protocol import GuardedProtocol
+
+if TYPE_CHECKING:
+    from stream.config.schema import TlsConfig
 
 log = logging.getLogger(__name__)
 
@@ -52,25 +56,28 @@ def bind(listen: str) -> socket.socket:
     return bound
 
 
-def url_of(bound: socket.socket) -> str:
+def url_of(bound: socket.socket, scheme: str = "http") -> str:
     """Where a browser on this machine finds a bound socket."""
     host, port = bound.getsockname()[:2]
     address = ipaddress.ip_address(host)
     if address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @asynccontextmanager
-async def serving(app: FastAPI, listen: str, grace_s: float = GRACE_S) -> AsyncIterator[str]:
-    """Serve while the block is open; gives the URL. Port 0 takes a free one.
+async def serving(
+    app: FastAPI, listen: str, grace_s: float = GRACE_S, tls: TlsConfig | None = None
+) -> AsyncIterator[str]:
+    """Serve while the block is open; gives the URL. Port 0 takes a free one. https where there is a certificate.
 
     On leaving, event streams end at once, answers in flight have `grace_s` seconds, then they are cut.
     Raises `ValueError` or `OSError` with a sentence when `listen` cannot be had.
     """
     bound = bind(listen)
+    url = url_of(bound, "https" if tls else "http")
     if not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
-        log.warning("%s is open to the network, and whoever reaches it can see the cameras.", url_of(bound))
+        log.warning("%s is open to the network, and whoever reaches it can see the cameras.", url)
     config = uvicorn.Config(
         app,
         http=GuardedProtocol,
@@ -84,12 +91,14 @@ async def serving(app: FastAPI, listen: str, grace_s: float = GRACE_S) -> AsyncI
         timeout_keep_alive=20,
         timeout_graceful_shutdown=max(1, round(grace_s)),
         h11_max_incomplete_event_size=48 << 10,
+        ssl_certfile=tls.cert if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     server = _Server(config)
     app.state.closing.clear()
     task = asyncio.create_task(server.serve(sockets=[bound]), name="http")
     try:
-        yield url_of(bound)
+        yield url
     finally:
         app.state.closing.set()
         server.should_exit = True

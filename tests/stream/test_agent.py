@@ -272,6 +272,28 @@ async def test_a_tick_each_second_goes_to_the_hub_and_the_deque(tmp_path: Path) 
     assert ticks == [4, 0]
 
 
+async def test_what_was_forgotten_or_not_seen_is_looked_at_anew(tmp_path: Path) -> None:
+    """The gate stands for what memory holds: after forgetting, and after a failed look, it must not call it known."""
+    async with fake_station(tmp_path, gate=ChangeGate(refresh_s=1e6)) as (station, parts):
+        source, memory = parts.sources["front"], parts.memories["front"]
+        source.show("red")
+        await until(lambda: the(station.cameras["front"].latest).index == 1)
+        assert memory.frames_seen == 1, "the control: what is known is not looked at twice"
+        await station.cameras["front"].clear()
+        source.show("red")
+        await until(lambda: memory.seen and memory.seen[-1][1] == "red" and memory.frames_seen >= 1)
+        parts.encoder.poison = "blue"
+        source.show("blue")
+        await until(
+            lambda: (
+                station.meters.registry.get_sample_value("longwatch_camera_see_errors_total", {"camera": "front"}) == 1
+            )
+        )
+        parts.encoder.poison = None
+        source.show("blue")
+        await until(lambda: memory.seen[-1][1] == "blue")
+
+
 async def test_clearing_forgets_and_waits_for_a_new_frame(tmp_path: Path) -> None:
     async with fake_station(tmp_path) as (station, parts):
         agent = station.cameras["front"]

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from fastapi import FastAPI
 
+from stream.config.schema import TlsConfig
 from stream.http.server import bind, serve, serving, url_of
 from tests.patience import PATIENCE_S
 from tests.stream.http.conftest import House, sse, until
@@ -45,6 +54,50 @@ async def test_serve_tells_its_address_and_ends_when_cancelled():
             await task
         with pytest.raises(httpx.ConnectError):
             await http.get(url)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert, private = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+    return cert, private
+
+
+async def test_with_a_certificate_it_speaks_https_only(tmp_path: Path):
+    """A phone gives its camera to no page that came over http."""
+    cert, key = certificate(tmp_path)
+    async with serving(hello(), "127.0.0.1:0", tls=TlsConfig(cert=cert, key=key)) as url:
+        assert url.startswith("https://")
+        async with httpx.AsyncClient(verify=ssl.create_default_context(cafile=str(cert))) as http:
+            assert (await http.get(url)).json() == "hello"
+            with pytest.raises(httpx.HTTPError):
+                await http.get(url.replace("https", "http"))
+
+
+def test_a_certificate_that_cannot_be_used_is_refused_in_a_sentence(tmp_path: Path):
+    cert, key = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    _, stranger = certificate(tmp_path / "other")
+    for pair in ((cert, stranger), (cert, tmp_path / "nowhere.pem"), (key, cert)):
+        with pytest.raises(ValueError, match="cannot be used"):
+            TlsConfig(cert=pair[0], key=pair[1])
+    assert TlsConfig(cert=cert, key=key).key == key
 
 
 async def test_an_address_that_is_taken_or_none_is_told_in_a_sentence():
