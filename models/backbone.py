@@ -43,6 +43,8 @@ class Backbone:
         self.trained_positions = int(config.max_position_embeddings)
         self.end_ids = _end_ids(model, self.tokenizer)
         self._table: tuple[Tensor, Tensor] | None = None
+        self._whole = model
+        self._fingerprint: str | None = None  # once: it looks into every weight
 
     @property
     def like(self) -> Tensor:
@@ -121,11 +123,16 @@ class Backbone:
 
     def fingerprint(self) -> str:
         """A name for these very weights: a snapshot of another model's keys must not be read."""
-        digest = sha256(repr((self.shape, self.dim, str(self.like.dtype))).encode())
-        first = self.language_model.layers[0].self_attn
-        for weight in (self.language_model.embed_tokens.weight, first.k_proj.weight, first.v_proj.weight):
-            digest.update(weight.detach()[:64].float().cpu().numpy().tobytes())
-        return digest.hexdigest()
+        if self._fingerprint is None:
+            digest = sha256(repr((self.shape, self.dim, str(self.like.dtype))).encode())
+            for (
+                name,
+                weight,
+            ) in self._whole.named_parameters():  # tower and projector too: rows are made of their tokens
+                some = weight.detach().flatten()[:: max(1, weight.numel() // 256)]  # exact, where a sum would depend
+                digest.update(name.encode() + some.float().cpu().numpy().tobytes())  # on threads and device
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
 
     def _forward(self, embeds: Tensor, reading: Reading) -> Tensor:
         zeros = torch.zeros(1, embeds.shape[0], dtype=torch.long, device=embeds.device)

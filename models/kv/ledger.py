@@ -172,6 +172,7 @@ class Ledger:
             "tokens_gone": self.tokens_gone,
             "patches_dropped": self.patches_dropped,
             "tokens_committed": self.tokens_committed,
+            "recent": [asdict(record) for record in self.recent],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -181,6 +182,13 @@ class Ledger:
         self.patches_dropped = float(state["patches_dropped"])
         self.tokens_committed = int(state["tokens_committed"])
         self.recent.clear()
+        self.recent.extend(_record(words) for words in state["recent"])
+
+
+def _record(words: Mapping[str, Any]) -> BlockRecord:
+    """A record as `asdict` gave it, its span a pair again after JSON."""
+    from_s, until_s = words["span_s"]
+    return BlockRecord(**{**words, "span_s": (float(from_s), float(until_s))})
 
 
 def uncovered(

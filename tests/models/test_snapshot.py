@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from models.answerer import TextAnswerer
+from models.backbone import Backbone
 from models.kv.render import Slab
 from models.memory import Memory
 from tests.models.exact import check
-from tests.models.scripted import ask, frame, memory
+from tests.models.scripted import ask, frame, memory, tiny_checkpoint
 
 DAY: dict[str, Any] = {
     "budget": "1536KiB",
@@ -175,3 +178,25 @@ def test_a_restore_that_fails_late_changes_nothing(
     check(lived)
     assert lived.ledger.state() == before and lived.seen_s == seen_s
     assert torch.equal(first_logits(lived, "what is there?"), logits)
+
+
+def test_what_left_lately_is_still_listed(tmp_path: Path) -> None:
+    mem, other = memory(**(DAY | {"warm_fraction": 0.0})), memory(**(DAY | {"warm_fraction": 0.0}))
+    for index in range(200):
+        mem.append(frame(index))
+    mem.snapshot(tmp_path / "yard.memory")
+    other.restore(tmp_path / "yard.memory")
+    before, after = ([asdict(record) for record in each.holdings().recent] for each in (mem, other))
+    assert before and after == before
+
+
+@pytest.mark.parametrize("part", ["vision_tower", "multi_modal_projector", "language_model.layers.1.mlp"])
+def test_other_weights_anywhere_are_another_model(part: str) -> None:
+    """Rows come from the tower and the projector, keys of a layer from all layers before it."""
+    checkpoint = tiny_checkpoint()
+    same, other = deepcopy(checkpoint.model), deepcopy(checkpoint.model)
+    name, weight = next((n, w) for n, w in other.named_parameters() if part in n)
+    with torch.no_grad():
+        weight.flatten()[-1:].add_(0.5) if weight.numel() < 256 else weight.add_(0.01)
+    names = [Backbone(replace(checkpoint, model=model)).fingerprint() for model in (checkpoint.model, same, other)]
+    assert names[0] == names[1] != names[2], name
