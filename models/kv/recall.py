@@ -24,9 +24,14 @@ GENERIC_QUESTION = "What is in the video?"
 _DIVERSITY = 0.3  # price of likeness to a block already taken, in standard deviations of relevance
 _BATCH = 256
 _PAST = re.compile(
-    r"\b(ago|already|before|earlier|ever|first|formerly|gone|had|happened|has|have|history|last|late[rs]t?|left|did|disappeared|"
-    r"morning|night|noon|past|previous(ly)?|since|so far|then|today|until|was|were|went|when|while|yesterday|came|"
-    r"how (long|often|many times)|order|after)\b",
+    r"\b(ago|already|before|earlier|ever|first|formerly|gone|had|happened|history|last|late[rs]t?|did|disappeared|"
+    r"morning|night|noon|past|previous(ly)?|since|so far|then|today|until|was|were|went|when|yesterday|came|"
+    # words that may be of now as well, where only their company tells: "what is on the left?", "the man who has a box"
+    r"(?<!the )(?<!its )(?<!to )(?<!your )(?<!our )left(?! (side|of|hand|corner|edge|half|or right|one|most)\b)|"
+    r"ha(s|ve)(n't)? (not |anyone |anybody |anything |someone |somebody |something |there |it |they |he |she |you |"
+    r"(the|a|an|any|this|that|another) (\w+ ){1,3})?(ever |already |just |been|\w+ed\b|come|gone|seen|left|had|passed|"
+    r"entered|stood|sat|run|driven|taken|brought|put|got)|for a while|(a|the) (short |long |little )?while|"
+    r"how (long|often|many times)|(in (which|what)|the) order|order (of|did|were|was)|after)\b",
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\b")

@@ -49,6 +49,13 @@ def answer(mem: Memory, text: str, **fields: Any) -> View:
         "the last 10 minutes",
         "3 min ago?",
         "What left first?",
+        "who left?",
+        "Who has left the yard?",
+        "has a dog been here?",
+        "hasn't anyone come?",
+        "Have you seen a van?",
+        "in which order did they come?",
+        "what was there while it rained?",
     ],
 )
 def test_questions_about_the_past_are_known(text: str) -> None:
@@ -56,7 +63,19 @@ def test_questions_about_the_past_are_known(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["what is there now?", "how many bikes are there?", "is it raining?", "what colour is the car?"]
+    "text",
+    [
+        "what is there now?",
+        "how many bikes are there?",
+        "is it raining?",
+        "what colour is the car?",
+        "what is on the left?",
+        "is the car to the left of the tree?",
+        "who has a box?",
+        "does the man have a dog?",
+        "is it in order?",
+        "is he standing while the other walks?",
+    ],
 )
 def test_questions_about_now_are_known(text: str) -> None:
     assert not about_past(text)
