@@ -28,6 +28,7 @@ from models.answerer import TextAnswerer
 from models.backbone import Backbone
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.kv.hot import Hot
+from models.kv.reading import Reader
 from models.memory import Memory, MemoryConfig, open_memory
 from models.prompt import embed
 from models.token_base import TokenBase
@@ -139,13 +140,14 @@ def by_step(checkpoint: Checkpoint, reel: Reel, frames: int, clock: Clock) -> di
         clock.watching(TokenBase, "assign", "assign"),
         clock.watching(segment, "close", "rows"),
         clock.watching(Hot, "_make_room", "prune"),
-        clock.watching(hot, "read_segment", "fuse + prefill"),
+        clock.watching(hot, "read_segment", "prefill"),
+        clock.watching(Reader, "fuse", "fuse"),
     ):
         for tokens in reel.play(frames):
             with clock.step("map"):  # what is left of `append` without the steps inside it
                 memory.append(tokens)
     seen = {"gate": clock.calls["gate"], "encode": clock.calls["encode"]}
-    names = ("gate", "encode", "assign", "map", "rows", "fuse + prefill", "prune")
+    names = ("gate", "encode", "assign", "map", "rows", "fuse", "prefill", "prune")
     return {name: clock.spent_ms[name] / seen.get(name, frames) for name in names}
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from bench import steps
 from models import segment
+from models.kv.reading import Reader
 from models.token_base import TokenBase
 
-STEPS = ["gate", "encode", "assign", "map", "rows", "fuse + prefill", "prune"]
+STEPS = ["gate", "encode", "assign", "map", "rows", "fuse", "prefill", "prune"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_questions_beside_the_peers(measured: tuple[list[str], Path]) -> None:
 
 def test_measuring_leaves_nothing_behind(measured: tuple[list[str], Path]) -> None:
     assert measured
-    for function in (TokenBase.assign, segment.close):
+    for function in (TokenBase.assign, segment.close, Reader.fuse):
         assert function.__module__.startswith("models."), "a method is still wrapped"
 
 
