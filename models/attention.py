@@ -2,7 +2,7 @@
 
 The language model is called with all position ids zero, so queries and keys arrive un-rotated; this function rotates
 them to the positions of the reading in hand and attends over what is remembered, what was read before, and the new rows
-(proof: chunked, evicted and re-indexed streams equal one masked forward pass, `tests/models/test_exact.py`).
+(proof: chunked, evicted and re-indexed streams equal one masked forward pass, `tests/models/test_memory_exact.py`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Rows:
     mass: Tensor  # (F,) float32: patches a row stands for; sums to `patches`
     motion: Tensor  # (F, MOTION_FEATURES) float32, independent of how codes are numbered
     cells: Tensor  # (F, rows*columns) float32: share of the row's mass per grid cell, each row sums to 1
-    codes: Tensor  # (F,) int64: persistent code id (of the heaviest member where codes were merged)
+    codes: Tensor  # (F,) int64: slot that gave the row most of its mass; means nothing once codes move on
     grid: tuple[int, int]  # (rows, columns)
     span_s: tuple[float, float]  # media time, s
     frames: int
