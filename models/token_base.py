@@ -2,7 +2,7 @@
 
 Each frame every token goes to its nearest code (cosine to unit centroids); codes that were hit move by the
 mass-weighted mean with exponential forgetting; tokens unlike all codes open new ones while there is room; when there is
-none the closest pair of codes is merged. No restart, no random start, no second pass: the state after frame t depends
+none the closest pairs of codes are merged. No restart, no random start, no second pass: the state after frame t depends
 on frames up to t only, and costs O(N K D) per frame and O(K D) to hold, whatever the length of the stream.
 
 Origin: the token base of Token Dynamics (arXiv 2503.16980), there k-means over the whole video; online here.
@@ -21,6 +21,8 @@ from kernels import ops
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SEARCHES = 32  # a full base looks for close pairs about so many times while it is renewed once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,9 @@ class TokenBase:
         self.next_id = 0
         self.units = torch.zeros(codes, dim)  # (K, D) unit centroids, always those of `sums`
         self.merges = 0
-        self._closest: tuple[int, int, float] | None = None  # of `units` as they are, once looked for: dear to find
+        self._closest: list[tuple[int, int, float]] | None = (
+            None  # of `units` as they are, once looked for: dear to find
+        )
 
     @property
     def alive(self) -> Tensor:
@@ -95,24 +99,36 @@ class TokenBase:
         self.weights[slot] = torch.finfo(torch.float32).tiny  # alive; the frame's own mass comes with `move_codes`
 
     def _room(self, best: float, slots: Tensor, merged: list[tuple[int, int]]) -> int | None:
-        """A free slot; merges the closest pair if none is left and that pair is closer than `best`."""
+        """The lowest free slot; if none is left, the closest pairs that are closer than `best` are merged first."""
         free = (self.weights <= 0).nonzero()
         if len(free):
             return int(free[0])
-        kept, gone, cosine = self._closest = self._closest or self._closest_pair()
-        if cosine <= best:
-            return None
-        self._merge(gone, kept)
-        slots[slots == gone] = kept
-        merged.append((gone, kept))
-        return gone
+        self._closest = self._closest or self._closest_pairs()
+        pairs = [(kept, gone) for kept, gone, cosine in self._closest if cosine > best]
+        for kept, gone in pairs:
+            self._merge(gone, kept)
+            slots[slots == gone] = kept
+            merged.append((gone, kept))
+        return min((gone for _, gone in pairs), default=None)
 
-    def _closest_pair(self) -> tuple[int, int, float]:
-        """The two codes most alike, the lower slot first, and their cosine; of a full base. Costs K x K x D."""
+    def _closest_pairs(self) -> list[tuple[int, int, float]]:
+        """Pairs of codes most alike, closest first, no code in two of them: (lower slot, higher slot, cosine).
+
+        Of a full base. Costs K x K x D, as much as many frames, so one search makes room for K / 32 codes to come.
+        """
         lower = torch.ones(self.capacity, self.capacity, dtype=torch.bool).tril()
-        cosine = (self.units @ self.units.T).masked_fill_(lower, -2.0)
-        kept, gone = divmod(int(cosine.view(-1).argmax()), self.capacity)
-        return kept, gone, float(cosine[kept, gone])
+        cosine = (self.units @ self.units.T).masked_fill_(lower, -2.0).view(-1)
+        wanted = max(1, self.capacity // SEARCHES)
+        floor = cosine.topk(min(4 * wanted, len(cosine))).values[-1]  # some share a code with a closer pair
+        found = (cosine >= floor).nonzero()[:, 0]  # ascending, so that ties go to the lowest slots
+        pairs: list[tuple[int, int, float]] = []
+        taken: set[int] = set()
+        for place in found[cosine[found].argsort(descending=True, stable=True)].tolist():
+            kept, gone = divmod(place, self.capacity)
+            if kept < gone and not taken & {kept, gone} and len(pairs) < wanted:
+                pairs.append((kept, gone, float(cosine[place])))
+                taken |= {kept, gone}
+        return pairs
 
     def _merge(self, gone: int, kept: int) -> None:
         self.sums[kept] += self.sums[gone]

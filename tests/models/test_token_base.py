@@ -89,14 +89,14 @@ def test_a_token_that_finds_no_room_is_told_its_true_error_and_takes_a_better_co
 
 def test_a_full_base_looks_for_its_closest_pair_only_when_codes_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     searches = 0
-    search = TokenBase._closest_pair
+    search = TokenBase._closest_pairs
 
-    def counted(self: TokenBase) -> tuple[int, int, float]:
+    def counted(self: TokenBase) -> list[tuple[int, int, float]]:
         nonlocal searches
         searches += 1
         return search(self)
 
-    monkeypatch.setattr(TokenBase, "_closest_pair", counted)
+    monkeypatch.setattr(TokenBase, "_closest_pairs", counted)
     found = base(codes=4, spawn_below=0.99)
     found.assign(torch.eye(4, DIM), torch.ones(4))
     novelty = normalize(torch.eye(4, DIM).repeat(3, 1) + 0.3 * torch.eye(16, DIM)[4:], dim=1)
@@ -112,7 +112,7 @@ def test_the_closest_pair_is_what_a_loop_finds() -> None:
     found.assign(tokens, ones(tokens))
     pairs = [(float(found.units[a] @ found.units[b]), a, b) for a in range(12) for b in range(a + 1, 12)]
     best, *pair = max(pairs)
-    assert [*found._closest_pair()] == [*pair, pytest.approx(best, abs=1e-6)]
+    assert [*found._closest_pairs()[0]] == [*pair, pytest.approx(best, abs=1e-6)]
 
 
 def test_memory_does_not_grow() -> None:
@@ -144,3 +144,35 @@ def test_mass_counts(forgetting: float) -> None:
     a, b = torch.eye(2, DIM)
     found.assign(torch.stack([a, b]), torch.tensor([3.0, 1.0]))
     assert torch.allclose(found.sums[0] / found.weights[0], 0.75 * a + 0.25 * b, atol=1e-6)
+
+
+def test_one_search_makes_room_for_codes_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream of ever new looks on a full base: the dear search comes once in many codes, and bounds hold."""
+    searches, search = 0, TokenBase._closest_pairs
+
+    def counted(self: TokenBase) -> list[tuple[int, int, float]]:
+        nonlocal searches
+        searches += 1
+        return search(self)
+
+    monkeypatch.setattr(TokenBase, "_closest_pairs", counted)
+    torch.manual_seed(0)
+    found = TokenBase(256, 8, spawn_below=0.95, forgetting=0.05)
+    opened = 0
+    for _ in range(60):
+        done = found.assign(torch.randn(40, 8), torch.ones(40))
+        opened += done.opened
+        assert bool(found.alive[done.slots].all())
+    assert int(found.alive.sum()) <= 256 and found.merges == opened - int(found.alive.sum())
+    assert found.merges > 256, "the base was renewed more than once"
+    assert searches < found.merges / 4, f"{searches} searches for {found.merges} merges"
+
+
+def test_close_pairs_share_no_code_and_come_closest_first() -> None:
+    torch.manual_seed(1)
+    found = TokenBase(64, 16, spawn_below=0.5, forgetting=0.05)
+    found.units = torch.nn.functional.normalize(torch.randn(64, 16), dim=1)
+    pairs = found._closest_pairs()
+    assert len(pairs) == 2
+    assert len({slot for kept, gone, _ in pairs for slot in (kept, gone)}) == 4
+    assert all(kept < gone for kept, gone, _ in pairs) and pairs[0][2] >= pairs[1][2]
