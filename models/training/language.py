@@ -105,9 +105,7 @@ def _draw(
         return found
     grown = (part - plan.glances_fraction) / (1 - plan.glances_fraction) * 4  # all lengths a quarter of the rest on
     most = min(plan.earlier, int(grown * (plan.earlier + 1)))
-    share = 1 / np.arange(
-        1, most + 2
-    )  # as much time for each: a step costs about what its history is long
+    share = 1 / np.arange(1, most + 2)  # as much time for each: a step costs about what its history is long
     earlier = int(rng.choice(most + 1, p=share / share.sum()))
     while len(found) < plan.batch:
         history = compose(runs, teacher, rng, earlier, plan.questions)
