@@ -13,8 +13,7 @@ from models.kv.hot import Hot
 from models.kv.ledger import Entry, Ledger, Progress
 from models.kv.pool import Crowded, Forks
 from models.kv.reach import Reach
-from models.kv.reading import Reader, raw_query, read_sinks
-from models.kv.recall import GENERIC_QUESTION
+from models.kv.reading import Reader, read_sinks
 from models.perception import Perception
 from stream.flow import BlockRecord, Holdings, MediaEpoch, Question, Tokens
 
@@ -63,12 +62,9 @@ class Memory:
         self.config = config.with_recommended({})
         layout = backbone.layout(bool(self.config.stamps))
         self._reader = Reader(backbone, layout, cross_dynamics, self.config, epoch, ZoneInfo(config.timezone))
-        self._words = layout.text_ids(GENERIC_QUESTION) if self.config.recall and self.config.recall_blocks else ()
+        _check_recall(self.config, backbone)
         self.plan = plan(self.config, self._sizes())
         self._sinks = read_sinks(self._reader)
-        if self._words:
-            query = raw_query(backbone, self._sinks, self._words, self._reader.sketch_layer)
-            self._reader = replace(self._reader, generic=query)
         self._forks = Forks(self.config.max_forks, self.plan.forks)
         self._shown: _Shown | None = None  # until the next frame
         self.ledger: Ledger
@@ -161,9 +157,9 @@ class Memory:
 
     def bytes_by_part(self) -> dict[str, int]:
         """Bytes held now, by part; their sum never passes the budget."""
-        tiers, generic = self._hot.tiers, self._reader.generic
+        tiers = self._hot.tiers
         return {
-            "hot": self._sinks.size + (0 if generic is None else generic.nbytes) + tiers.hot_bytes(),
+            "hot": self._sinks.size + tiers.hot_bytes(),
             "rendered": self._hot.slab.bytes() + sum(self._forks.stale(self._hot.slab)),
             "warm": tiers.warm_bytes(),
             "cold": tiers.cold_bytes(),
@@ -258,7 +254,6 @@ class Memory:
             number=backbone.like.element_size(),
             cells=rows * columns,
             sinks=len(self._reader.layout.prefix_ids),
-            generic=len(self._words) * backbone.heads * backbone.head_dim * backbone.like.element_size(),
             stamp=_STAMP_TOKENS,
             perception=sum(self.perception.bytes().values()),
         )
@@ -288,6 +283,16 @@ class Memory:
             next_position=positions.next,
             epoch=positions.epoch,
             promotions=sorted(self._hot.promotions),
+        )
+
+
+def _check_recall(config: MemoryConfig, backbone: Backbone) -> None:
+    """Raises ValueError where a checkpoint's card names a layer or a head that it does not have."""
+    layer, heads = config.recall_layer or 0, config.recall_heads or ()
+    if not 0 <= layer < backbone.layers or not all(0 <= head < backbone.heads for head in heads):
+        raise ValueError(
+            f"memory.recall_layer {layer} and recall_heads {list(heads)} are not among the {backbone.layers} layers "
+            f"and {backbone.heads} heads of {backbone.model_id}."
         )
 
 

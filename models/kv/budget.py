@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -61,6 +61,8 @@ class MemoryConfig:
     positions: positions.Policy | None = None
     recall: bool = True
     recall_blocks: int = 8
+    recall_layer: int | None = None  # whose keys and queries recall compares; None: the middle one
+    recall_heads: Sequence[int] | None = None  # of that layer; None: all
     max_forks: int = 8
     timezone: str = "UTC"
     stamps: bool | None = None  # clock stamps in front of blocks; off reproduces a checkpoint's plain video prompt
@@ -101,6 +103,8 @@ class MemoryConfig:
             "instant_frames": 4,
             "positions": "lazy_rebase",
             "stamps": True,
+            "recall_layer": None,
+            "recall_heads": None,
         }
         open_names = [f.name for f in fields(self) if getattr(self, f.name) is None]
         return replace(self, **{name: card.get(name, usual[name]) for name in open_names})
@@ -134,7 +138,6 @@ class Sizes:
     cells: int  # of the picture's grid
     sinks: int  # tokens of the pinned prefix
     stamp: int  # tokens of a time stamp, at most
-    generic: int  # bytes of the queries of any question at all, which recall compares with
     perception: int  # bytes of token base, dynamics map, open segment and instant window
 
     def block(self, rows: int, tokens: int) -> int:
@@ -157,7 +160,7 @@ class Plan:
     """The budget in parts, bytes. What the fixed parts leave over goes to forks."""
 
     budget: int
-    hot: int  # raw keys, values and meaning of HOT blocks, the sinks, `generic`, and one block in the making
+    hot: int  # raw keys, values and meaning of HOT blocks, the sinks, and one block in the making
     rendered: int  # two slabs: the one in use and the one that replaces it
     ledger: int
     warm: int
@@ -187,9 +190,7 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     rows = (config.fused_tokens if config.length == "fixed" else config.fused_max) or 0
     tokens = rows + (sizes.stamp if config.stamps else 0)
     block, cold, slab_tokens = sizes.block(rows, tokens), sizes.cold(rows), sizes.sinks + hot_blocks * tokens
-    hot = (
-        sizes.sinks * sizes.token + sizes.generic + hot_blocks * block + block // 2
-    )  # a new block holds rotated keys for a moment
+    hot = sizes.sinks * sizes.token + hot_blocks * block + block // 2  # a new block holds rotated keys for a moment
     rendered = 2 * slab_tokens * sizes.token
     needed = hot + rendered + sizes.perception + _forks(config, sizes, tokens, slab_tokens)
     fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)

@@ -242,10 +242,11 @@ class View:
             return []
         backbone, layout, layer = self._reader.backbone, self._reader.layout, self._reader.sketch_layer
         chosen = list(range(len(self._candidates)))
-        if len(chosen) > self._reader.config.recall_blocks and self._reader.generic is not None:
+        config = self._reader.config
+        if len(chosen) > config.recall_blocks:
             keys = [_keys(block, layer) for block in self._candidates]
             asked = raw_query(backbone, sinks, layout.text_ids(self.question.text), layer)
-            chosen = pick(asked, self._reader.generic, keys, backbone.head_dim**-0.5, self._reader.config.recall_blocks)
+            chosen = pick(asked, keys, backbone.head_dim**-0.5, config.recall_blocks, config.recall_heads or ())
         found = [self._candidates[i] for i in sorted(chosen)]
         exact = [block.to(backbone.like.device) for block in found if isinstance(block, Block)]
         return exact + replay(self._reader, sinks, [block for block in found if isinstance(block, Cold)])

@@ -39,12 +39,12 @@ class Reader:
     config: MemoryConfig  # with nothing left open
     epoch: MediaEpoch
     zone: ZoneInfo
-    generic: Tensor | None = None  # (heads, n, d) `raw_query` of any question at all; None where nothing is recalled
 
     @property
     def sketch_layer(self) -> int:
-        """The layer whose keys recall compares a question with: the middle one."""
-        return self.backbone.layers // 2
+        """The layer whose keys recall compares a question with: as the checkpoint says, else the middle one."""
+        chosen = self.config.recall_layer
+        return self.backbone.layers // 2 if chosen is None else chosen
 
     def stamp(self, span_s: tuple[float, float]) -> str:
         """The text that leads a block of this media time."""

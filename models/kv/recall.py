@@ -1,8 +1,8 @@
 """Bringing evicted blocks back: is the question about the past, and which blocks speak to it?
 
-The gate is cheap and reads only the words. Scoring is late interaction (ColBERT, arXiv 2004.12832) between the
-question's raw queries and each block's raw keys at one layer, so it does not depend on where either stands; what a
-block would answer to any question at all is taken off (debiasing, as MemStream, arXiv 2602.18434, found necessary).
+The gate is cheap and reads only the words. Blocks are ranked by the attention that the question's words would pay them
+at one layer if all were in reach, before rotation, so it does not depend on where either stands (retrieval by the
+model's own attention, as in ReKV, arXiv 2503.00540). Taking off what any question would get did not help (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import normalize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-GENERIC_QUESTION = "What is in the video?"
-_DIVERSITY = 0.3  # price of likeness to a block already taken, in standard deviations of relevance
 _BATCH = 256
 _PAST = re.compile(
     r"\b(ago|already|before|earlier|ever|first|formerly|gone|had|happened|history|last|late[rs]t?|did|disappeared|"
@@ -61,37 +58,29 @@ def named_span(text: str, now_wall_s: float, zone: tzinfo) -> tuple[float, float
     return None
 
 
-def relevance(query: Tensor, keys: Tensor, scale: float) -> Tensor:
-    """How well each block speaks to a question, (B,): mean over heads and words of the best key.
+def attention_shares(query: Tensor, keys: Sequence[Tensor], scale: float, heads: Sequence[int] = ()) -> Tensor:
+    """The attention each block would get from a question's words if all blocks were in reach, (B,); sums to 1.
 
-    query (heads, n, d) raw, keys (B, kv heads, m, d) raw.
+    query (heads, n, d) raw; keys (kv heads, m_i, d) raw, one per block. `heads`: which are asked, none: all. Without
+    rotation, so what counts is what is said, not how long ago it was seen.
     """
-    folded = query.reshape(keys.shape[1], -1, query.shape[-1]).to(keys.device, torch.float32)
-    return (folded @ keys.float().transpose(2, 3) * scale).amax(-1).mean((1, 2)).cpu()
+    pulls = torch.empty(len(keys), *query.shape[:2])  # (B, heads, n) log of each block's pull on each word
+    for members in _alike(keys):
+        batch = torch.stack([keys[i] for i in members]).float()
+        folded = query.reshape(batch.shape[1], -1, query.shape[-1]).to(batch)
+        pulls[members] = (
+            (folded @ batch.transpose(2, 3) * scale).logsumexp(-1).view(len(members), *query.shape[:2]).cpu()
+        )
+    asked = list(heads) or list(range(query.shape[0]))
+    return pulls[:, asked].softmax(0).mean((1, 2))
 
 
-def pick(query: Tensor, generic: Tensor, keys: Sequence[Tensor], scale: float, most: int) -> list[int]:
-    """Indices of at most `most` blocks: debiased relevance, each next one unlike those taken. Ties to the older.
-
-    keys: (kv heads, m_i, d) raw, one per block.
-    """
+def pick(query: Tensor, keys: Sequence[Tensor], scale: float, most: int, heads: Sequence[int] = ()) -> list[int]:
+    """Indices of the at most `most` blocks with the largest shares, largest first. Ties to the older."""
     if not keys or most < 1:
         return []
-    score, about = torch.zeros(len(keys)), torch.zeros(len(keys), keys[0].shape[0] * keys[0].shape[2])
-    for members in _alike(keys):
-        batch = torch.stack([keys[i] for i in members])
-        score[members] = relevance(query, batch, scale) - relevance(generic, batch, scale)
-        about[members] = normalize(batch.float().mean(2).flatten(1), dim=1).cpu()
-    score = (score - score.mean()) / score.std(unbiased=False).clamp_min(1e-6)
-    taken: list[int] = []
-    likeness = torch.full((len(keys),), -1.0)
-    while len(taken) < min(most, len(keys)):
-        value = score - _DIVERSITY * likeness
-        value[taken] = float("-inf")
-        best = int(value.argmax())
-        taken.append(best)
-        likeness = torch.maximum(likeness, about @ about[best])
-    return taken
+    shares = attention_shares(query, keys, scale, heads)
+    return [int(i) for i in shares.argsort(descending=True, stable=True)[:most]]
 
 
 def _alike(keys: Sequence[Tensor]) -> Iterator[list[int]]:

@@ -17,6 +17,7 @@ from models.perception import PerceptionConfig
 from models.training.create import Shape, new_checkpoint
 from models.training.grounding import ground
 from models.training.language import LanguagePlan, train_language
+from models.training.pointing import ASKED
 from models.training.tokens import RunPlan, RunTokens, encode_runs, load_runs, save_runs
 from models.training.tower import train_tower
 
@@ -32,6 +33,10 @@ MEMORY = {
     "instant_frames": 4,
     "positions": "contiguous",
     "stamps": True,
+    "recall_layer": ASKED[
+        0
+    ],  # the head that was told to find what a question names also finds it among what was evicted
+    "recall_heads": [ASKED[1]],
 }
 
 

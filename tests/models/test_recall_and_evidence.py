@@ -12,7 +12,7 @@ from models.answerer import TextAnswerer
 from models.evidence import Attention, Stretch, sightings
 from models.kv.fork import View
 from models.kv.ledger import uncovered
-from models.kv.recall import about_past, named_span, pick
+from models.kv.recall import about_past, attention_shares, named_span, pick
 from models.memory import Memory
 from models.prompt import KINDS, embed
 from stream.flow import Sighting
@@ -91,18 +91,35 @@ def test_times_in_words() -> None:
     assert named_span("what colour is the van?", now, UTC) is None
 
 
-def test_recall_takes_what_speaks_to_the_question_and_not_twice_the_same() -> None:
+def test_recall_takes_what_the_words_attend_to() -> None:
     torch.manual_seed(0)
-    query, generic = torch.randn(4, 3, 8), torch.randn(4, 3, 8)
-    keys = [torch.randn(2, 5, 8) for _ in range(40)]
-    for twin in (7, 23):
+    query = torch.randn(4, 3, 8)
+    keys = [torch.randn(2, 5, 8) for _ in range(40)] + [torch.randn(2, 3, 8)]  # blocks of two sizes
+    for twin in (7, 40):
         keys[twin] = keys[twin].clone()
         keys[twin][:, 0] = 3 * query.view(2, 2, 3, 8).mean((1, 2))
-    first = pick(query, generic, keys, 8**-0.5, 2)
-    assert set(first) == {7, 23}
+    assert set(pick(query, keys, 8**-0.5, 2)) == {7, 40}
     keys[23] = keys[7].clone()
-    assert 7 in pick(query, generic, keys, 8**-0.5, 1)
-    assert pick(query, query, keys, 8**-0.5, 1) == [0], "what any question would get counts for nothing"
+    assert pick(query, keys, 8**-0.5, 41).index(7) + 1 == pick(query, keys, 8**-0.5, 41).index(23), "ties: the older"
+    assert pick(query, keys, 8**-0.5, 0) == pick(query, [], 8**-0.5, 2) == []
+
+
+def test_shares_are_those_of_one_attention_over_all_blocks() -> None:
+    torch.manual_seed(1)
+    query, keys = torch.randn(4, 3, 8), [torch.randn(2, m, 8) for m in (5, 3, 5)]
+    whole = torch.cat(keys, 1).repeat_interleave(2, 0)  # each kv head serves two heads
+    plain = (query @ whole.transpose(1, 2) * 8**-0.5).softmax(-1)  # (heads, n, all keys)
+    wanted = torch.stack([part.sum(-1).mean() for part in plain.split([5, 3, 5], -1)])
+    assert torch.allclose(attention_shares(query, keys, 8**-0.5), wanted, atol=1e-6)
+    one = torch.stack([part.sum(-1)[2].mean() for part in plain.split([5, 3, 5], -1)])
+    assert torch.allclose(attention_shares(query, keys, 8**-0.5, heads=[2]), one, atol=1e-6)
+    assert not torch.allclose(one, wanted, atol=1e-3), "which heads are asked matters"
+
+
+def test_a_card_that_names_a_layer_or_head_it_has_not_is_refused() -> None:
+    for wrong in ({"recall_layer": 99}, {"recall_heads": [0, 77]}):
+        with pytest.raises(ValueError, match="are not among the"):
+            memory(**wrong)
 
 
 def test_now_recalls_nothing_and_the_past_recalls_both_tiers() -> None:

@@ -7,18 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-import models.memory
 from kernels import ops
 from models import segment
-from models.answerer import TextAnswerer
 from models.evidence import Attention, Stretch, shares, sightings
 from models.instant import WholeFrames
-from models.kv import fork, reading
-from models.kv.recall import GENERIC_QUESTION
-from models.memory import Memory
 from models.rows import Rows
 from tests.models.scripted import ScriptedPerception, ask, frame, memory
-from tests.models.yard import bundled, camera, seen, watch
 
 
 def plain_split(flat: Tensor, labels: Tensor, rows: int, places: Tensor) -> Tensor:
@@ -86,31 +80,6 @@ def test_an_open_segment_that_would_not_be_shown_is_not_made(monkeypatch: pytest
         mem.append(frame(index))
         mem.fork(ask(id=str(index))).close()
     assert made == [4, 5]
-
-
-def test_the_generic_question_is_read_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, ...]] = []
-    inner = reading.raw_query
-
-    def noted(backbone: object, sinks: object, ids: tuple[int, ...], layer: int) -> Tensor:
-        asked.append(tuple(ids))
-        return inner(backbone, sinks, ids, layer)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(models.memory, "raw_query", noted)
-    monkeypatch.setattr(fork, "raw_query", noted)
-    mem = camera(recall_blocks=1)
-    watch(mem, seen(60))
-    views = [mem.fork(ask("was there a person before?", id=str(i))) for i in range(3)]
-    for view in views:
-        list(TextAnswerer(mem.backbone).answer(view))
-    assert all(view.recalled for view in views)
-    generic = mem._reader.layout.text_ids(GENERIC_QUESTION)
-    assert asked.count(generic) == 1 and len(asked) == 4
-    fresh = inner(mem.backbone, mem._sinks, generic, mem._reader.sketch_layer)
-    assert mem._reader.generic is not None and torch.equal(mem._reader.generic, fresh)
-    assert mem._reader.generic.nbytes == mem._sizes().generic
-    none: Memory = camera(bundled(), recall=False)
-    assert none._reader.generic is None and none._sizes().generic == 0
 
 
 def test_evidence_is_added_up_as_before() -> None:
