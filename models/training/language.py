@@ -42,6 +42,7 @@ class LanguagePlan:
     questions: int = 20
     earlier: int = 3  # at most so many whole runs before the last
     glances_fraction: float = 0.1  # of the time, at the start: single frames only, twice as many per step
+    long_fraction: float = 0.2  # of the time, at the end: long histories oftenest
     learning_rate: float = 9e-4
     seed: int = 0
     save_every_minutes: float = 8.0
@@ -105,7 +106,8 @@ def _draw(
         return found
     grown = (part - plan.glances_fraction) / (1 - plan.glances_fraction) * 4  # all lengths a quarter of the rest on
     most = min(plan.earlier, int(grown * (plan.earlier + 1)))
-    share = 1 / np.arange(1, most + 2)  # as much time for each: a step costs about what its history is long
+    # As much time for each length, since a step costs what its history is long; in the end mostly long ones.
+    share = np.arange(1.0, most + 2) ** (1 if part > 1 - plan.long_fraction else -1)
     earlier = int(rng.choice(most + 1, p=share / share.sum()))
     while len(found) < plan.batch:
         history = compose(runs, teacher, rng, earlier, plan.questions)

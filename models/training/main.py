@@ -54,6 +54,8 @@ class TrainPlan:
     pictures: int = 6000
     exam_batches: int = 40
     learning_rate: float = 9e-4
+    earlier: int = 3
+    long_fraction: float = 0.2
     start: str | None = None
 
 
@@ -81,6 +83,8 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None]) -> i
         seed=plan.seed,
         exam_batches=plan.exam_batches,
         learning_rate=plan.learning_rate,
+        earlier=plan.earlier,
+        long_fraction=plan.long_fraction,
         glances_fraction=0.0 if plan.start else LanguagePlan().glances_fraction,  # who goes on has had them
     )
     scores = train_language(checkpoint, teacher, runs, held_out, language, say=say, save=keep)
@@ -110,6 +114,10 @@ def _plan(argv: Sequence[str]) -> TrainPlan:
     parser.add_argument("--pictures", type=int, default=6000, help="painted for the tower before it starts")
     parser.add_argument("--exam-batches", type=int, default=40, help="of four histories, for the accuracy printed")
     parser.add_argument("--learning-rate", type=float, default=9e-4, help="of the language stage, at its start")
+    parser.add_argument("--earlier", type=int, default=3, help="at most so many whole stretches before the last")
+    parser.add_argument(
+        "--long-fraction", type=float, default=0.2, help="of the time, at the end: mostly long histories"
+    )
     parser.add_argument("--start", help="a checkpoint to go on from, instead of a new tower; for example: bundled")
     found = parser.parse_args(argv)
     return TrainPlan(**vars(found))
