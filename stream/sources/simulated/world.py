@@ -15,13 +15,15 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from stream.sources.simulated.kinds import SCENES, SIZES, Colour, Kind, Scene
+from stream.sources.simulated import fixtures
+from stream.sources.simulated.kinds import FIXTURES, SCENES, SIZES, STYLES, Colour, Fixture, Kind, Scene, Style
 
 CHAPTER_S = 64.0
 CROWD = 4  # actors present at once, at most
 NEAR_Y, FAR_Y = 0.95, 0.64  # where feet may stand: fractions of picture height
 HAND_LIFT = 0.14  # how high a carried box hangs above the carrier's feet, fraction of picture height
 ARM_REACH = 0.078  # how far before the carrier's middle, fraction of picture width
+MOST_PAN = 0.10  # how far a camera looks to either side, picture widths
 
 
 class Waypoint(NamedTuple):
@@ -65,6 +67,7 @@ class Actor:
     carries: tuple[Carry, ...] = ()  # a box: who carried it when
     loads: tuple[Carry, ...] = ()  # a person: when it carries (`by` is then the box)
     look: int = 0  # which of the small variations (skin, hair)
+    number: str = ""  # two digits on the side of a truck
     start_s: float = field(init=False)  # media time of the first waypoint, outside the picture
     end_s: float = field(init=False)  # media time of the last waypoint, outside the picture
     _gaits: tuple[tuple[float, int], ...] = field(init=False, repr=False)  # per step: walked before it, facing in it
@@ -133,18 +136,27 @@ class Script:
 
     Args:
         seed: any non-negative integer.
-        scene: "yard", "street" or "hall".
+        scene: one of SCENES.
         day: daylight, else night. Ignored where `day_length_s` is given.
         day_length_s: seconds from noon to noon; light then changes smoothly with media time.
+        style: how it is drawn; the story is the same.
+        rain: now and then it rains.
+        pan: how far the camera turns to either side and back, in picture widths, 0 to 0.1. All truth is of the
+            picture as it sees it.
+        wall_s: Unix time (UTC) of media time 0, s: what a clock on the wall shows.
 
     Raises:
-        ValueError: unknown scene, negative seed, or a day that is no length.
+        ValueError: unknown scene or style, negative seed, a day that is no length, or too wide a pan.
     """
 
     seed: int
     scene: Scene = "yard"
     day: bool = True
     day_length_s: float | None = None
+    style: Style = field(default="plain", kw_only=True)
+    rain: bool = field(default=False, kw_only=True)
+    pan: float = field(default=0.0, kw_only=True)
+    wall_s: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.scene not in SCENES:
@@ -153,6 +165,10 @@ class Script:
             raise ValueError(f"A simulated scene needs a seed of 0 or more, not {self.seed}.")
         if self.day_length_s is not None and not self.day_length_s > 0:
             raise ValueError(f"A simulated day must last more than 0 s, not {self.day_length_s}.")
+        if self.style not in STYLES:
+            raise ValueError(f"There is no style {self.style!r} of drawing; choose one of {', '.join(STYLES)}.")
+        if not 0 <= self.pan <= MOST_PAN:
+            raise ValueError(f"A simulated camera pans by 0 to {MOST_PAN} picture widths, not {self.pan}.")
 
     def actors(self, t: float) -> list[tuple[Actor, Pose]]:
         """Actors on their path at `t` with their poses, far ones first. Some may still be outside the picture."""
@@ -163,8 +179,26 @@ class Script:
 
     def cast(self, index: int) -> tuple[Actor, ...]:
         """All actors that may be present during chapter `index`: its own and those left over from the one before."""
-        before = chapter(self.seed, self.scene, index - 1) if index > 0 else ()
-        return before + chapter(self.seed, self.scene, index)
+        before = chapter(self.seed, self.scene, index - 1, self.pan) if index > 0 else ()
+        return before + chapter(self.seed, self.scene, index, self.pan)
+
+    def fixtures(self, t: float) -> dict[Fixture, bool]:
+        """Whether the door is open and the light on at `t`, for what the scene has of these."""
+        return {f: fixtures.state(self.seed, self.scene, f, t, CHAPTER_S) for f in FIXTURES[self.scene]}
+
+    def view_x(self, t: float) -> float:
+        """How far to the right the camera looks at `t`, picture widths. Slower than anything that moves by itself."""
+        if not self.pan:
+            return 0.0
+        turn = t / (85 + self.seed % 41) + self.seed % 7 / 7
+        return self.pan * math.sin(2 * math.pi * turn)
+
+    def rain_at(self, t: float) -> float:
+        """0 where it is dry, 1 in the heaviest rain; smooth in between."""
+        if not self.rain:
+            return 0.0
+        turn = t / (150 + self.seed % 97) + self.seed % 11 / 11
+        return min(max(0.5 + 1.4 * math.sin(2 * math.pi * turn), 0.0), 1.0)
 
     def nightness(self, t: float) -> float:
         """0 in full daylight, 1 in the night; smooth in between."""
@@ -175,9 +209,10 @@ class Script:
 
 
 @lru_cache(maxsize=512)
-def chapter(seed: int, scene: Scene, index: int) -> tuple[Actor, ...]:
-    """The actors that enter during chapter `index`."""
+def chapter(seed: int, scene: Scene, index: int, pan: float = 0.0) -> tuple[Actor, ...]:
+    """The actors that enter during chapter `index`, from beyond what a camera that pans so far can see."""
     from stream.sources.simulated.stories import draft  # stories are made of the types above
 
-    others = () if index % 2 == 0 else chapter(seed, scene, index - 1) + chapter(seed, scene, index + 1)
-    return draft(seed, SCENES.index(scene), index, others)
+    sides = () if index % 2 == 0 else (index - 1, index + 1)
+    others = tuple(actor for side in sides for actor in chapter(seed, scene, side, pan))
+    return draft(seed, scene, index, others, pan)
