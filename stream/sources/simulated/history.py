@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from stream.sources.simulated.kinds import Colour, Kind
-from stream.sources.simulated.truth import Seen, visible
-from stream.sources.simulated.world import Script
+from stream.sources.simulated.kinds import Colour, Fixture, Kind
+from stream.sources.simulated.truth import Seen, Side, everyone, leaving, visible
+from stream.sources.simulated.world import Actor, Script
 
 CLEAR = 0.6  # a thing is clearly there when this share of it shows
 SLIVER = 0.08  # less than this counts as not there; between the two nobody may be asked about it
 GLANCES = 2  # clear samples that make a thing seen
 TICK_S = 1e-6  # times closer than this are the same
-Side = Literal["left", "right"]
 
 
 class Sample(NamedTuple):
@@ -29,6 +28,27 @@ class Sample(NamedTuple):
     y: float
     vx: float  # picture widths per s; 0 when it stands still
     shown: float  # 0..1
+    mate: tuple[Kind, Colour] | None = None  # what it carries, or who carries it
+
+
+class Glance(NamedTuple):
+    """Door and light from the time of one frame on, until the next glance. None: there is none, or one cannot tell."""
+
+    t: float  # s
+    door: bool | None = None  # open
+    light: bool | None = None  # on
+
+    def of(self, fixture: Fixture) -> bool | None:
+        """The state of the one or the other."""
+        return self.door if fixture == "door" else self.light
+
+
+class Exit(NamedTuple):
+    """How a thing is going to leave, of which nothing may have been seen yet."""
+
+    since_s: float  # from then on it goes straight to the edge
+    leave_s: float  # when its middle passes the edge
+    side: Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +58,8 @@ class Track:
     kind: Kind
     colour: Colour
     samples: tuple[Sample, ...]
+    number: str = ""  # on a truck
+    exit: Exit | None = None  # the future, where it was asked for
 
     @property
     def enter_s(self) -> float:
@@ -68,6 +90,7 @@ class Run:
     end_s: float
     step_s: float
     tracks: tuple[Track, ...]
+    glances: tuple[Glance, ...] = ()  # one for each change of door or light, and the first; none: no such things
 
     @property
     def last_s(self) -> float:
@@ -77,12 +100,15 @@ class Run:
     def until(self, end_s: float) -> Run:
         """What of it was known at `end_s`."""
         tracks = [replace(k, samples=tuple(s for s in k.samples if s.t <= end_s + TICK_S)) for k in self.tracks]
-        return replace(self, end_s=min(end_s, self.end_s), tracks=tuple(k for k in tracks if k.samples))
+        glances = tuple(g for g in self.glances if g.t <= end_s + TICK_S)
+        kept = tuple(k for k in tracks if k.samples)
+        return replace(self, end_s=min(end_s, self.end_s), tracks=kept, glances=glances)
 
     def moved(self, by_s: float) -> Run:
         """The same, `by_s` later."""
-        tracks = [replace(k, samples=tuple(s._replace(t=s.t + by_s) for s in k.samples)) for k in self.tracks]
-        return replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s, tracks=tuple(tracks))
+        tracks = tuple(_later(track, by_s) for track in self.tracks)
+        glances = tuple(g._replace(t=g.t + by_s) for g in self.glances)
+        return Run(self.start_s + by_s, self.end_s + by_s, self.step_s, tracks, glances)
 
     def exit_side(self, track: Track) -> Side | None:
         """The edge by which a track of this run went out of the picture; None if that was not seen."""
@@ -101,18 +127,34 @@ class History:
     runs: tuple[Run, ...]
 
     @classmethod
-    def from_script(cls, script: Script, t0: float, t1: float, hz: float = 2.0) -> History:
-        """What shows at t0, t0 + 1/hz, ... up to and including t1 (media time, s)."""
+    def from_script(
+        cls, script: Script, t0: float, t1: float, hz: float = 2.0, *, ahead_s: float | None = None
+    ) -> History:
+        """What shows at t0, t0 + 1/hz, ... up to and including t1 (media time, s).
+
+        Args:
+            ahead_s: also tell how things will leave, up to that many seconds after t1; None: tell nothing of the
+                future. Cutting such a history does not take this away.
+        """
         t0, t1 = float(t0), float(t1)
-        step, who, found = 1 / hz, dict[int, Seen](), dict[int, list[Sample]]()
+        step, who, found, glances = 1 / hz, dict[int, Seen](), dict[int, list[Sample]](), list[Glance]()
         for k in range(int((t1 - t0 + TICK_S) * hz) + 1):
             t = t0 + k * step
-            for seen in visible(script, t, least=0):
-                sample = Sample(t, seen.x, seen.y, seen.velocity[0], seen.shown_fraction)
+            look = visible(script, t, least=0)
+            for seen in look:
+                sample = Sample(t, seen.x, seen.y, seen.velocity[0], seen.shown_fraction, seen.mate)
                 who[seen.actor_id] = seen
                 found.setdefault(seen.actor_id, []).append(sample)
-        tracks = [Track(who[i].kind, who[i].colour, tuple(samples)) for i, samples in found.items()]
-        return cls((Run(t0, t1, step, tuple(tracks)),))
+            glance = _glance(script, t)
+            if not glances or glance[1:] != glances[-1][1:]:
+                glances.append(glance)
+        cast = everyone(script, t0, t1)
+        exits = {} if ahead_s is None else {i: _exit(script, cast[i], t1 + ahead_s) for i in found}
+        tracks = tuple(
+            Track(who[i].kind, who[i].colour, tuple(samples), who[i].number, exits.get(i))
+            for i, samples in found.items()
+        )
+        return cls((Run(t0, t1, step, tracks, tuple(glances)),))
 
     @classmethod
     def concat(cls, parts: Sequence[History], gap_s: float = 0.0) -> History:
@@ -141,3 +183,20 @@ class History:
     def moved(self, by_s: float) -> History:
         """The same, `by_s` later."""
         return History(tuple(run.moved(by_s) for run in self.runs))
+
+
+def _later(track: Track, by_s: float) -> Track:
+    samples = tuple(s._replace(t=s.t + by_s) for s in track.samples)
+    e = track.exit
+    leaves = None if e is None else Exit(e.since_s + by_s, e.leave_s + by_s, e.side)
+    return replace(track, samples=samples, exit=leaves)
+
+
+def _glance(script: Script, t: float) -> Glance:
+    state = script.fixtures(t)
+    return Glance(t, state.get("door"), state.get("light"))
+
+
+def _exit(script: Script, actor: Actor, until_s: float) -> Exit | None:
+    leave_s, side = leaving(script, actor)
+    return Exit(actor.path[-2].t, leave_s, side) if leave_s <= until_s else None

@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from stream.sources.simulated.kinds import Colour, Kind
+from stream.sources.simulated.fixtures import switches
+from stream.sources.simulated.kinds import Colour, Fixture, Kind
 from stream.sources.simulated.stories import stops
-from stream.sources.simulated.world import CHAPTER_S, Actor, Script, box_of
+from stream.sources.simulated.world import CHAPTER_S, Actor, Script, Waypoint, box_of
 
-Happening = Literal["enter", "leave", "stop", "start", "pick_up", "drop"]
+Happening = Literal["enter", "leave", "stop", "start", "pick_up", "drop", "open", "close", "light_on", "light_off"]
+Side = Literal["left", "right"]
+SWITCHED: dict[tuple[Fixture, bool], Happening] = {
+    ("door", True): "open",
+    ("door", False): "close",
+    ("light", True): "light_on",
+    ("light", False): "light_off",
+}
+NOBODY = -1  # the actor of what a fixture does
 MOVING = 0.01  # picture widths per s; below it a thing stands still
 Box = tuple[float, float, float, float]
 
@@ -28,6 +37,8 @@ class Seen:
     moving: bool
     carried_by: int | None
     shown_fraction: float  # share of its whole box that is inside the picture and not behind something nearer
+    number: str = ""  # on a truck
+    mate: tuple[Kind, Colour] | None = None  # what a person carries, or who carries this
 
     @property
     def x(self) -> float:
@@ -42,13 +53,16 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `other_id` is the box of a person's `pick_up` or `drop`."""
+    """Something that happened. `other_id` is the box of a person's `pick_up` or `drop`.
+
+    What doors and lights do has no actor: `actor_id` is NOBODY, kind and colour are None.
+    """
 
     time_s: float  # media time
     what: Happening
     actor_id: int
-    kind: Kind
-    colour: Colour
+    kind: Kind | None
+    colour: Colour | None
     other_id: int | None = None
 
 
@@ -57,38 +71,57 @@ def visible(script: Script, t: float, least: float = 0.05) -> list[Seen]:
 
     With `least` 0 also what stands within the picture, wholly hidden behind something else.
     """
-    actors = script.actors(t)
-    boxes = [box_of(actor, pose) for actor, pose in actors]
+    actors, view = script.actors(t), script.view_x(t)
+    turning = (script.view_x(t + 0.01) - view) / 0.01
+    names = {actor.id: (actor.kind, actor.colour) for actor, _ in actors}
+    boxes = [_moved(box_of(actor, pose), -view) for actor, pose in actors]
     found = []
     for i, ((actor, pose), box) in enumerate(zip(actors, boxes, strict=True)):
         nearer = [boxes[j] for j in range(i + 1, len(actors)) if actors[j][0].kind != "bicycle"]  # one sees through
-        shown = _shown(box, nearer)
+        shown = shown_share(box, nearer)
         x0, y0, x1, y1 = box
         if shown < least or x1 <= 0 or x0 >= 1:
             continue
         clipped = (max(x0, 0.0), max(y0, 0.0), min(x1, 1.0), min(y1, 1.0))
         moving = abs(pose.vx) > MOVING
-        velocity = (pose.vx, pose.vy) if moving else (0.0, 0.0)
-        carrier = actor.carrier(t)
-        found.append(Seen(actor.id, actor.kind, actor.colour, clipped, velocity, moving, carrier, shown))
+        velocity = (pose.vx - turning, pose.vy) if moving else (0.0, 0.0)
+        carrier, load = actor.carrier(t), actor.load(t)
+        other = load if carrier is None else carrier
+        mate = None if other is None else names.get(other)
+        found.append(
+            Seen(actor.id, actor.kind, actor.colour, clipped, velocity, moving, carrier, shown, actor.number, mate)
+        )
     return found
+
+
+def everyone(script: Script, t0: float, t1: float) -> dict[int, Actor]:
+    """All actors that may be there at any time from t0 to t1 (media time, s), by their ids."""
+    chapters = range(int(max(t0, 0.0) // CHAPTER_S), int(max(t1, t0, 0.0) // CHAPTER_S) + 1)
+    return {actor.id: actor for index in chapters for actor in script.cast(index)}
 
 
 def events(script: Script, t0: float, t1: float) -> list[Event]:
     """What happened in [t0, t1) of media time (s), in order. One enters and leaves as one's middle passes the edge."""
     t0 = max(t0, 0.0)
-    cast: dict[int, Actor] = {}
+    found = [e for a in everyone(script, t0, t1).values() for e in _life(script, a)]
     for index in range(int(t0 // CHAPTER_S), int(max(t1, t0) // CHAPTER_S) + 1):
-        cast.update({a.id: a for a in script.cast(index)})
-    found = [e for a in cast.values() for e in _life(a) if t0 <= e.time_s < t1]
-    return sorted(found, key=lambda e: (e.time_s, e.actor_id, e.what))
+        turned = switches(script.seed, script.scene, index, CHAPTER_S)
+        found += [Event(s.t, SWITCHED[s.fixture, s.on], NOBODY, None, None) for s in turned]
+    return sorted((e for e in found if t0 <= e.time_s < t1), key=lambda e: (e.time_s, e.actor_id, e.what))
 
 
-def _life(actor: Actor) -> list[Event]:
+def leaving(script: Script, actor: Actor) -> tuple[float, Side]:
+    """When (media time, s) and by which edge an actor's middle passes out of the picture for good."""
+    t, edge = _crossings(script, actor)[-1]
+    return t, "left" if edge == 0 else "right"
+
+
+def _life(script: Script, actor: Actor) -> list[Event]:
     def event(t: float, what: Happening, other: int | None = None) -> Event:
         return Event(t, what, actor.id, actor.kind, actor.colour, other)
 
-    enter, leave = _crossings(actor)
+    crossings = _crossings(script, actor)
+    enter, leave = crossings[0][0], crossings[-1][0]
     life = [event(enter, "enter"), event(leave, "leave")]
     for start, end in stops(actor):
         life += [event(start, "stop"), event(end, "start")]
@@ -100,14 +133,30 @@ def _life(actor: Actor) -> list[Event]:
     return life
 
 
-def _crossings(actor: Actor) -> tuple[float, float]:
-    """When the middle first and last passes an edge of the picture."""
-    steps = [(a, b, edge) for a, b in pairwise(actor.path) for edge in (0.0, 1.0) if (a.x - edge) * (b.x - edge) < 0]
-    times = [a.t + (edge - a.x) / (b.x - a.x) * (b.t - a.t) for a, b, edge in steps]
-    return min(times), max(times)
+def _crossings(script: Script, actor: Actor) -> list[tuple[float, float]]:
+    """(when, which edge) of each time that the middle passes an edge of the picture, as the turning camera sees it."""
+    found = []
+    for a, b in pairwise(actor.path):
+        for edge in (0.0, 1.0):
+            before, after = a.x - script.view_x(a.t) - edge, b.x - script.view_x(b.t) - edge
+            if before * after < 0:
+                found.append((_crossing(script, a, b, edge), edge))
+    return sorted(found)
 
 
-def _shown(box: Box, nearer: Sequence[Box], steps: int = 8) -> float:
+def _crossing(script: Script, a: Waypoint, b: Waypoint, edge: float) -> float:
+    """When the straight way from a to b passes an edge. Walkers are faster than the camera turns: once only."""
+    pace, t = (b.x - a.x) / (b.t - a.t), a.t
+    for _ in range(12 if script.pan else 1):  # the turn changes little on the way: this settles fast
+        t = a.t + (edge + script.view_x(t) - a.x) / pace
+    return t
+
+
+def _moved(box: Box, by: float) -> Box:
+    return box[0] + by, box[1], box[2] + by, box[3]
+
+
+def shown_share(box: Box, nearer: Sequence[Box], steps: int = 8) -> float:
     """Share of a box inside the picture and outside of all nearer boxes, on a grid of steps x steps points."""
     x0, y0, x1, y1 = box
     if x1 <= 0 or x0 >= 1:

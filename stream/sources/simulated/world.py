@@ -102,7 +102,11 @@ class Actor:
 
     def loaded(self, t: float) -> bool:
         """Whether this has something in its arms at `t`."""
-        return any(c.start_s <= t < c.end_s for c in self.loads)
+        return self.load(t) is not None
+
+    def load(self, t: float) -> int | None:
+        """Id of the box that this carries at `t`, if any."""
+        return next((c.by for c in self.loads if c.start_s <= t < c.end_s), None)
 
 
 def _sign(x: float) -> int:
