@@ -129,7 +129,7 @@ class _Crossing(_Story):
             places = WIDE_PLACES if kind == "truck" else PLACES
             x, pause = places[self.place] + rng.uniform(-0.03, 0.03), rng.uniform(9, 15)
             y = (low if self.place % 2 else high) + rng.uniform(-0.01, 0.01)
-        elif rng.random() < 0.5:
+        elif rng.random() < (0.8 if kind == "truck" else 0.5):  # a truck has a reason to come
             pause = rng.uniform(3, 11)
         back = pause > 0 and rng.random() < 0.45
         path = [Waypoint(t, stage.outside(kind, side), y)]
