@@ -1,18 +1,17 @@
-"""The simulated camera as a source of frames: `sim://yard?seed=7&fps=5&speed=1&size=320x240&night=0`."""
+"""The simulated camera as a source of frames: `sim://yard?seed=7&fps=5&speed=1&size=320x240&night=0&style=plain`."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from stream.clock import Clock
 from stream.flow import CameraState, Frame
-from stream.sources.simulated.kinds import Scene
+from stream.sources.simulated.kinds import SCENES, STYLES, Scene
 from stream.sources.simulated.paint import GOOD, Nuisance, paint
-from stream.sources.simulated.world import Script
+from stream.sources.simulated.world import MOST_PAN, Script
 from stream.sources.states import StateKeeper
 
 URL_BYTES = 512
@@ -24,6 +23,8 @@ OPTIONS: dict[str, tuple[float, float, float]] = {
     "night": (0, 0, 1),
     "day_s": (0.0, 0.0, 1e7),  # length of a day, s; light then changes by itself. 0: it does not
     "start": (0.0, 0.0, 1e8),  # media time of the first frame, s
+    "rain": (0, 0, 1),  # it rains now and then
+    "pan": (0.0, 0.0, MOST_PAN),  # how far the camera turns to either side, picture widths
 }
 SIZE, LEAST_PX, MOST_PX = (320, 240), 32, 1920
 
@@ -35,7 +36,7 @@ class SimulatedCamera:
     every picture waits to be fetched. A second iteration goes on where the first stopped. It never ends by itself.
 
     Args:
-        scene, seed: which script; its light is set by `day` and `day_length_s` (see `Script`).
+        script: what is to be seen.
         fps: frames per second of media time.
         speed: seconds of media time per second of the clock.
         size: (width, height) of the picture, px.
@@ -45,26 +46,23 @@ class SimulatedCamera:
 
     def __init__(
         self,
-        scene: Scene,
-        seed: int,
+        script: Script,
         *,
         fps: float = 5.0,
         speed: float = 1.0,
         size: tuple[int, int] = SIZE,
         clock: Clock | None = None,
-        day: bool = True,
-        day_length_s: float | None = None,
         start_s: float = 0.0,
         nuisance: Nuisance = GOOD,
     ) -> None:
-        self.script = Script(seed, scene, day, day_length_s)
+        self.script = script
         self.fps, self.speed, self.size, self.start_s = fps, speed, size, start_s
         self._clock = clock or Clock()
         self._nuisance = nuisance
         self._next = 0  # index of the next frame
         self._nap: asyncio.Future[None] | None = None
         self._closed = False
-        self.states = StateKeeper(f"sim://{scene}?seed={seed}", self._clock)
+        self.states = StateKeeper(f"sim://{script.scene}?seed={script.seed}", self._clock)
 
     @classmethod
     def from_url(cls, url: str, clock: Clock) -> SimulatedCamera:
@@ -72,29 +70,20 @@ class SimulatedCamera:
         if len(url.encode()) > URL_BYTES:
             raise ValueError(f"The address of a simulated camera is longer than {URL_BYTES} bytes.")
         parts = urlsplit(url)
-        scene = next((s for s in get_args(Scene) if s == parts.netloc), None)
+        scene = next((s for s in SCENES if s == parts.netloc), None)
         if parts.scheme != "sim" or scene is None or parts.path not in {"", "/"}:
-            raise ValueError(
-                f"A simulated camera is sim:// and one of {', '.join(get_args(Scene))}, as sim://yard?seed=7."
-            )
+            raise ValueError(f"A simulated camera is sim:// and one of {', '.join(SCENES)}, as sim://yard?seed=7.")
         asked = dict(parse_qsl(parts.query, keep_blank_values=True))
         size = _size(asked.pop("size", "x".join(map(str, SIZE))))
+        style = asked.pop("style", STYLES[0])
         unknown = sorted(set(asked) - set(OPTIONS))
         if unknown:
-            known = ", ".join([*OPTIONS, "size"])
+            known = ", ".join([*OPTIONS, "size", "style"])
             raise ValueError(f"A simulated camera has no option {unknown[0][:40]!r}; it has {known}.")
         value = {name: _number(name, asked.get(name)) for name in OPTIONS}
-        return cls(
-            scene,
-            int(value["seed"]),
-            fps=value["fps"],
-            speed=value["speed"],
-            size=size,
-            clock=clock,
-            day=not value["night"],
-            day_length_s=value["day_s"] or None,
-            start_s=value["start"],
-        )
+        script = _script(scene, value, style)
+        fps, speed, start_s = value["fps"], value["speed"], value["start"]
+        return cls(script, fps=fps, speed=speed, size=size, clock=clock, start_s=start_s)
 
     @property
     def state(self) -> CameraState:
@@ -143,11 +132,26 @@ class SimulatedCamera:
         return not self._closed
 
 
+def _script(scene: Scene, value: dict[str, float], style: str) -> Script:
+    known = next((s for s in STYLES if s == style), None)
+    if known is None:
+        raise ValueError(f"style={style[:40]} is none of {', '.join(STYLES)}, which a simulated camera can draw.")
+    return Script(
+        int(value["seed"]),
+        scene,
+        not value["night"],
+        value["day_s"] or None,
+        style=known,
+        rain=bool(value["rain"]),
+        pan=value["pan"],
+    )
+
+
 def _number(name: str, text: str | None) -> float:
     default, least, most = OPTIONS[name]
     if text is None:
         return default
-    whole = name in {"seed", "night"}
+    whole = name in {"seed", "night", "rain"}
     if not re.fullmatch(r"\d{1,10}" if whole else r"\d{1,10}(\.\d{1,6})?", text) or not least <= float(text) <= most:
         kind = "a whole number" if whole else "a number"
         raise ValueError(

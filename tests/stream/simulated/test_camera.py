@@ -11,6 +11,7 @@ from stream.clock import Clock, HandWoundClock
 from stream.flow import Frame
 from stream.sources.simulated.camera import SimulatedCamera
 from stream.sources.simulated.paint import GOOD, paint
+from stream.sources.simulated.world import Script
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -46,7 +47,7 @@ async def test_unpaced_frames_are_the_script_frame_by_frame() -> None:
 
 async def test_speed_is_kept_on_a_wound_clock() -> None:
     clock = HandWoundClock()
-    camera = SimulatedCamera("yard", 7, fps=4, speed=4, clock=clock)  # a frame every 1/16 s, exact in binary
+    camera = SimulatedCamera(Script(7, "yard"), fps=4, speed=4, clock=clock)  # a frame every 1/16 s, exact in binary
 
     async def watch() -> list[float]:
         return [frame.time_s async for frame in camera]
@@ -62,7 +63,7 @@ async def test_speed_is_kept_on_a_wound_clock() -> None:
 
 async def test_a_live_camera_skips_what_nobody_fetched() -> None:
     clock = HandWoundClock()
-    camera = SimulatedCamera("hall", 1, fps=5, clock=clock)
+    camera = SimulatedCamera(Script(1, "hall"), fps=5, clock=clock)
     frames = camera.__aiter__()
     assert (await anext(frames)).index == 0
     clock.wind(2.02)
@@ -74,7 +75,7 @@ async def test_a_live_camera_skips_what_nobody_fetched() -> None:
 
 async def test_closing_ends_a_wait_at_once_and_twice_is_safe() -> None:
     clock = HandWoundClock()  # never wound: only closing can end the wait
-    camera = SimulatedCamera("yard", 7, fps=1, clock=clock)
+    camera = SimulatedCamera(Script(7, "yard"), fps=1, clock=clock)
     task = asyncio.create_task(take(camera, 2))
     await settle()
     assert clock.sleepers == 1
@@ -86,7 +87,7 @@ async def test_closing_ends_a_wait_at_once_and_twice_is_safe() -> None:
 
 
 async def test_a_cancelled_watcher_is_cancelled() -> None:
-    camera = SimulatedCamera("yard", 7, fps=1, clock=HandWoundClock())
+    camera = SimulatedCamera(Script(7, "yard"), fps=1, clock=HandWoundClock())
     task = asyncio.create_task(take(camera, 2))
     await settle()
     task.cancel()
@@ -96,7 +97,7 @@ async def test_a_cancelled_watcher_is_cancelled() -> None:
 
 
 async def test_an_unpaced_camera_lets_others_run() -> None:
-    camera, turns = SimulatedCamera("yard", 7, speed=0, size=(64, 48), clock=Clock()), 0
+    camera, turns = SimulatedCamera(Script(7, "yard"), speed=0, size=(64, 48), clock=Clock()), 0
 
     async def other() -> None:
         nonlocal turns
@@ -115,7 +116,9 @@ def test_an_address_says_all_there_is_to_choose() -> None:
     assert (camera.script.seed, camera.script.scene, camera.script.day) == (9, "hall", False)
     assert (camera.fps, camera.speed, camera.size, camera.start_s) == (2.5, 60, (640, 480), 7)
     assert SimulatedCamera.from_url("sim://yard?day_s=600", Clock()).script.day_length_s == 600
-    assert SimulatedCamera.from_url("sim://yard", Clock()).script.day_length_s is None
+    assert SimulatedCamera.from_url("sim://yard", Clock()).script == Script(7, "yard")
+    wet = SimulatedCamera.from_url("sim://desk?rain=1&pan=0.05&style=comic", Clock()).script
+    assert wet == Script(7, "desk", rain=True, pan=0.05, style="comic")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,9 @@ def test_an_address_says_all_there_is_to_choose() -> None:
         ("sim://yard?size=20000x10", "size"),
         ("sim://yard?size=big", "size"),
         ("sim://yard?night=2", "night"),
+        ("sim://yard?rain=yes", "rain"),
+        ("sim://yard?pan=0.2", "pan"),
+        ("sim://yard?style=oil", "soft"),
         ("sim://yard?seed=" + "1" * 600, "512"),
     ],
 )
