@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from kernels import fused, reference
-from kernels.reference import gather_rotate, motion_statistics, move_codes, nearest_code, rotate
+from kernels.reference import gather_rotate, look, motion_statistics, move_codes, nearest_code, rotate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-__all__ = ["attend", "gather_rotate", "motion_statistics", "move_codes", "nearest_code", "rotate", "use"]
+__all__ = ["attend", "gather_rotate", "look", "motion_statistics", "move_codes", "nearest_code", "rotate", "use"]
 
 _FEW = 16  # new rows up to which the plain form is as fast
 _chosen: list[Literal["auto", "reference"]] = ["auto"]

@@ -163,3 +163,13 @@ def attend(
     out = sum((w @ values for w, (_, values) in zip(weights, parts, strict=True)), start=torch.zeros_like(folded))
     mass = share.view(heads, n, total)[:, n - watch :].mean((0, 1)) if watch else None
     return out.view(heads, n, d).transpose(0, 1), mass
+
+
+def look(query: Tensor, parts: Sequence[tuple[Tensor, Tensor]], scale: float, head: int) -> Tensor:
+    """Where one head looks from the last query: share of attention (N,) float32 over all keys, summing to 1.
+
+    query (heads, n, d); parts as for `attend`. Costs one row of products, whatever n is.
+    """
+    kv_head = head // (query.shape[0] // parts[0][0].shape[0])
+    logits = torch.cat([keys[kv_head] @ query[head, -1] for keys, _ in parts])
+    return torch.softmax(logits.float() * scale, dim=-1)

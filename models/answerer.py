@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.backbone import Backbone
     from models.kv.fork import View
 
+THEN = "<|then|>"  # said where the time of what is being looked at belongs; the clock is written in its place
 TOP_P = 0.9  # nucleus of sampling, when the temperature is above 0
 
 
@@ -27,6 +28,7 @@ class TextAnswerer:
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.model_id = backbone.model_id
+        self.then_id = then_id(backbone.tokenizer)
 
     def answer(self, view: View) -> Iterator[Piece]:
         """The first `next` reads the question, each later one says a little; leaving closes the view."""
@@ -45,10 +47,26 @@ class TextAnswerer:
             if token in self.backbone.end_ids:
                 break
             view.count()
-            if text := words.add(token):
+            if text := "".join(map(words.add, self._spelt(token, view))):
                 yield Piece(text, view.seen_s)
         if text := words.rest():
             yield Piece(text, view.seen_s)
+
+    def _spelt(self, token: int, view: View) -> list[int]:
+        """The tokens that people read for one that was said: a clock for `<|then|>`, where it points at something."""
+        time_s = view.pointed() if token == self.then_id else None
+        if time_s is None:
+            return [token]
+        return list(self.backbone.tokenizer(view.clock(time_s), add_special_tokens=False)["input_ids"])
+
+
+def then_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id of `<|then|>`; None where the checkpoint has no such special token.
+
+    A plain token of that name does not count: users could write it.
+    """
+    found = dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+    return found.get(THEN)
 
 
 class Words:

@@ -51,6 +51,8 @@ class Reading:
         self.mass: Tensor | None = None  # (keys in shared + tail after this pass,) mean over layers
         self.query_layer = -1  # layer whose raw queries are noted
         self.raw_query: Tensor | None = None  # (heads, n, d)
+        self.pointer: tuple[int, int] | None = None  # layer and head whose look, at the last row, is noted
+        self.look: Tensor | None = None  # (keys in shared + tail after this pass,) sums to 1
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """One layer: raw query (heads, n, d), raw key and value (kv heads, n, d) -> (n, heads, d)."""
@@ -66,7 +68,10 @@ class Reading:
         parts = [(tail.keys[layer, :, : here.stop], tail.values[layer, :, : here.stop])]
         if self.shared is not None and self.shared.tokens:
             parts.insert(0, self.shared.layer(layer))
-        out, mass = ops.attend(ops.rotate(query, self.cos, self.sin), parts, scale, min(self.watch, n))
+        turned = ops.rotate(query, self.cos, self.sin)
+        if self.pointer is not None and layer == self.pointer[0]:
+            self.look = ops.look(turned, parts, scale, self.pointer[1])
+        out, mass = ops.attend(turned, parts, scale, min(self.watch, n))
         if mass is not None:
             self.mass = mass / layers if self.mass is None else self.mass + mass / layers
         return out

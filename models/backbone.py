@@ -102,6 +102,7 @@ class Backbone:
         *,
         watch: int = 0,
         query_layer: int = -1,
+        pointer: tuple[int, int] | None = None,
     ) -> tuple[Tensor, Reading]:
         """Read n rows (n, D) after everything in `shared` and `tail`; appends them to `tail`. Returns hidden (n, D)."""
         n = embeds.shape[0]
@@ -110,7 +111,7 @@ class Backbone:
                 f"{n} rows at {len(positions)} positions do not fit a tail of {tail.capacity - tail.length}."
             )
         reading = Reading(shared, tail, *self.rotation(positions))
-        reading.watch, reading.query_layer = watch, query_layer
+        reading.watch, reading.query_layer, reading.pointer = watch, query_layer, pointer
         hidden = self._forward(embeds, reading)
         tail.length += n  # only now: a pass that failed half-way leaves the tail as it was
         return hidden, reading

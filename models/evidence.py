@@ -83,6 +83,22 @@ def shares(attention: Attention, stretches: Sequence[Stretch]) -> dict[int, floa
     return {block: weight / total for block, weight in weights if block is not None and total > 0}
 
 
+def looked_at_s(look: Tensor, stretches: Sequence[Stretch]) -> float | None:
+    """Media time of the stretch that one row's attention (keys,) fell on most; None where it fell on nothing seen.
+
+    The middle of the stretch; ties go to the older. The instant window counts as one, and its most seen frame tells.
+    """
+    look = look.float().cpu()
+    weights = [float(look[s.at : s.at + s.rows].sum()) for s in stretches]
+    together = sum(weight for weight, s in zip(weights, stretches, strict=True) if s.instant)
+    ranked = [(together if s.instant else weight, weight) for weight, s in zip(weights, stretches, strict=True)]
+    best = max(range(len(ranked)), key=ranked.__getitem__, default=None)
+    if best is None or not ranked[best][1] > 0:
+        return None
+    start, end = stretches[best].span_s
+    return (start + end) / 2
+
+
 def _join_instant(found: list[_Weighed]) -> list[_Weighed]:
     frames = [f for f in found if f[2].instant]
     if not frames:

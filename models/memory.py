@@ -62,7 +62,7 @@ class Memory:
         self.config = config.with_recommended({})
         layout = backbone.layout(bool(self.config.stamps))
         self._reader = Reader(backbone, layout, cross_dynamics, self.config, epoch, ZoneInfo(config.timezone))
-        _check_recall(self.config, backbone)
+        self.config.check_heads(backbone.layers, backbone.heads, backbone.model_id)
         self.plan = plan(self.config, self._sizes())
         self._sinks = read_sinks(self._reader)
         self._forks = Forks(self.config.max_forks, self.plan.forks)
@@ -283,16 +283,6 @@ class Memory:
             next_position=positions.next,
             epoch=positions.epoch,
             promotions=sorted(self._hot.promotions),
-        )
-
-
-def _check_recall(config: MemoryConfig, backbone: Backbone) -> None:
-    """Raises ValueError where a checkpoint's card names a layer or a head that it does not have."""
-    layer, heads = config.recall_layer or 0, config.recall_heads or ()
-    if not 0 <= layer < backbone.layers or not all(0 <= head < backbone.heads for head in heads):
-        raise ValueError(
-            f"memory.recall_layer {layer} and recall_heads {list(heads)} are not among the {backbone.layers} layers "
-            f"and {backbone.heads} heads of {backbone.model_id}."
         )
 
 

@@ -63,6 +63,8 @@ class MemoryConfig:
     recall_blocks: int = 8
     recall_layer: int | None = None  # whose keys and queries recall compares; None: the middle one
     recall_heads: Sequence[int] | None = None  # of that layer; None: all
+    pointer_layer: int | None = None  # the head that tells what time `<|then|>` means; None: no head does
+    pointer_head: int | None = None
     max_forks: int = 8
     timezone: str = "UTC"
     stamps: bool | None = None  # clock stamps in front of blocks; off reproduces a checkpoint's plain video prompt
@@ -105,9 +107,31 @@ class MemoryConfig:
             "stamps": True,
             "recall_layer": None,
             "recall_heads": None,
+            "pointer_layer": None,
+            "pointer_head": None,
         }
         open_names = [f.name for f in fields(self) if getattr(self, f.name) is None]
         return replace(self, **{name: card.get(name, usual[name]) for name in open_names})
+
+    @property
+    def pointer(self) -> tuple[int, int] | None:
+        """Layer and head that say what time `<|then|>` means, where the checkpoint names them."""
+        layer, head = self.pointer_layer, self.pointer_head
+        return None if layer is None or head is None else (layer, head)
+
+    def check_heads(self, layers: int, heads: int, model_id: str) -> None:
+        """Raises ValueError where a checkpoint's card names a layer or a head that it does not have."""
+        if (self.pointer_layer is None) != (self.pointer_head is None):
+            raise ValueError("memory.pointer_layer and pointer_head name one head together: give both or neither.")
+        asked = {"recall": (self.recall_layer or 0, list(self.recall_heads or ()))}
+        if self.pointer is not None:
+            asked["pointer"] = (self.pointer[0], [self.pointer[1]])
+        for use, (layer, those) in asked.items():
+            if not 0 <= layer < layers or not all(0 <= head < heads for head in those):
+                raise ValueError(
+                    f"memory.{use}_layer {layer} and {use} heads {those} are not among the {layers} layers and "
+                    f"{heads} heads of {model_id}."
+                )
 
     def perception(self) -> PerceptionConfig:
         """The settings of clustering and segments."""
@@ -221,7 +245,7 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
 def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) -> int:
     """Bytes that must be there for questions: one of the largest kind, the others of the usual kind."""
     shown = (config.instant_frames or 0) * sizes.cells + tokens + sizes.stamp + 1
-    private = slab_tokens + config.recall_blocks * tokens if config.recall else 0
+    private = slab_tokens + (config.recall_blocks * tokens if config.recall else 0)
     worst = shown + QUESTION_TOKENS + ANSWER_TOKENS + private
     read = (worst + (config.max_forks - 1) * (shown + _USUAL_TOKENS)) * sizes.token
     return read + config.max_forks * sizes.shown(config.instant_frames or 0, tokens)

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.evidence import Attention, Stretch, shares, sightings
+from models.evidence import Attention, Stretch, looked_at_s, shares, sightings
 from models.kv.block import Block
 from models.kv.budget import ANSWER_TOKENS, QUESTION_TOKENS
 from models.kv.cold import Cold
-from models.kv.ledger import uncovered
 from models.kv.positions import contiguous
 from models.kv.reading import SINKS, raw_query, replay
-from models.kv.recall import about_past, named_span, pick
+from models.kv.recall import pick
 from models.kv.render import Slab
-from models.prompt import Part, embed, note_text, now_text
+from models.kv.scope import scope_of
+from models.prompt import Part, clock_text, embed, note_text, now_text
 from stream.flow import Evidence, Question, Usage
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.attention import Tail
+    from models.attention import Reading, Tail
     from models.kv.reach import Reach
     from models.kv.reading import Reader
     from models.kv.render import Rendered
-    from models.rows import Rows
+    from models.kv.scope import Scope
 
 _MOST_HOLES = 4  # stretches named in words; evidence lists them all
 
@@ -48,14 +48,14 @@ class View:
         self._position = 0
         self._stretches: list[Stretch] = []
         self._attention = Attention()
+        self._look: Tensor | None = None  # (keys,) where the checkpoint's pointing head looked last
         self._usage = Usage()
         self._closed_because = ""
-        self._asked_s = self._span()
-        self._uncovered = self._holes()
-        self._candidates = self._evicted()
-        self._parts = self._prompt()
+        self._scope: Scope | None = (scope := scope_of(question, reach, reader))
+        self._uncovered = scope.uncovered_s
+        self._parts = self._prompt(scope)
         self._capacity = sum(map(len, self._parts)) + self.most_tokens
-        self.reserved = self._need()
+        self.reserved = self._need(reach, scope)
 
     @property
     def most_tokens(self) -> int:
@@ -65,21 +65,22 @@ class View:
     @torch.no_grad()
     def read(self) -> Tensor:
         """Recall if need be, read the prompt; hidden row (D,) that the first token of the answer comes from."""
-        reach, backbone = self._live(), self._reader.backbone
-        blocks, self._shown, self._position = self._gather(reach)
+        (reach, scope), backbone = self._live(), self._reader.backbone
+        blocks, self._shown, self._position = self._gather(reach, scope)
         embeds, _ = embed(self._parts, backbone.embedding)
         n = len(embeds)
         self._tail = backbone.tail(self._capacity)
         positions = range(self._position, self._position + n)
         words = len(self._parts[-1])
-        hidden, reading = backbone.read(embeds, self._tail, positions, self._shown, watch=words)
+        pointer = self._reader.config.pointer
+        hidden, reading = backbone.read(embeds, self._tail, positions, self._shown, watch=words, pointer=pointer)
         self._position += n
-        self._stretches = self._map(reach, blocks)
-        self._attention.note(reading.mass)
+        self._stretches = self._map(reach, scope, blocks)
+        self._note(reading)
         self._usage = Usage(prompt_tokens=self._shown.tokens + n)
         if self._shown is not reach.rendered:
             self.slab = None
-        self._reach, self._parts, self._candidates = None, [], ()  # read: the blocks may go when memory lets them go
+        self._reach, self._scope, self._parts = None, None, []  # read: the blocks may go when memory lets them go
         return hidden[-1]
 
     @torch.no_grad()
@@ -91,14 +92,23 @@ class View:
         if tail is None:
             raise RuntimeError("A view must read its question before it says anything.")
         embeds = backbone.embedding(torch.tensor([token]))
-        hidden, reading = backbone.read(embeds, tail, [self._position], self._shown, watch=1)
+        pointer = self._reader.config.pointer
+        hidden, reading = backbone.read(embeds, tail, [self._position], self._shown, watch=1, pointer=pointer)
         self._position += 1
-        self._attention.note(reading.mass)
+        self._note(reading)
         return hidden[-1]
 
     def count(self) -> None:
         """One more token was said."""
         self._usage = Usage(self._usage.prompt_tokens, self._usage.completion_tokens + 1)
+
+    def pointed(self) -> float | None:
+        """Media time of what the pointing head looked at in the row last read; None without such a head or sight."""
+        return None if self._look is None else looked_at_s(self._look, self._stretches)
+
+    def clock(self, time_s: float) -> str:
+        """A media time as the clock that this memory's stamps show."""
+        return clock_text(self._reader.epoch.wall(time_s), self._reader.zone)
 
     def evidence(self) -> Evidence:
         """What the pieces said so far rest on; also after `close`."""
@@ -124,8 +134,8 @@ class View:
     def close(self, because: str = "the question is closed") -> None:
         """Give back what the fork holds; evidence and usage stay readable."""
         self._closed_because = self._closed_because or because
-        self._reach = self._tail = self._shown = self.slab = None
-        self._parts, self._candidates = [], ()
+        self._reach = self._scope = self._tail = self._shown = self.slab = None
+        self._parts = []
         self.reserved = 0
 
     @property
@@ -140,66 +150,24 @@ class View:
         elif not self.closed:
             yield from (stretch.cells for stretch in self._stretches if stretch.block is not None)
 
-    def _live(self) -> Reach:
-        if self._reach is None:
+    def _live(self) -> tuple[Reach, Scope]:
+        if self._reach is None or self._scope is None:
             why = self._closed_because or "its question has been read"
             raise RuntimeError(f"This view cannot be read any more: {why}.")
-        return self._reach
+        return self._reach, self._scope
 
-    def _span(self) -> tuple[float, float] | None:
-        """Media time that the question asks about: its own `span_s`, or times named in its words."""
-        if self.question.span_s is not None:
-            return self.question.span_s
-        epoch = self._reader.epoch
-        wall = named_span(self.question.text, epoch.wall(self.seen_s), self._reader.zone)
-        return None if wall is None else (epoch.media(wall[0]), epoch.media(wall[1]))
+    def _note(self, reading: Reading) -> None:
+        self._attention.note(reading.mass)
+        self._look = reading.look
 
-    def _holes(self) -> tuple[tuple[float, float], ...]:
-        """Parts of the asked-for time that are not remembered in any tier."""
-        if self._asked_s is None:
-            return ()
-        reach = self._live()
-        held = [*reach.spans_s.values(), *(rows.span_s for rows, _ in reach.shown())]
-        slack = max(2.0, (self._reader.config.segment_s or 0.0) / 2)
-        return uncovered((self._asked_s[0], min(self._asked_s[1], self.seen_s)), held, slack)
-
-    def _evicted(self) -> tuple[Block | Cold, ...]:
-        """Blocks that may be called back for this question; none when it is about now."""
-        reach, config = self._live(), self._reader.config
-        if not config.recall or not config.recall_blocks:
-            return ()
-        gone: list[Block | Cold] = sorted([*reach.warm, *reach.cold], key=lambda block: block.id)
-        if self._asked_s is not None:
-            asked = [block for block in gone if self._asks_for(block.id)]
-            if asked or self.question.span_s is not None:
-                return tuple(asked)
-        return tuple(gone) if about_past(self.question.text) else ()
-
-    def _asks_for(self, block_id: int) -> bool:
-        span = self._live().spans_s[block_id]
-        return self._asked_s is None or (span[0] <= self._asked_s[1] and span[1] >= self._asked_s[0])
-
-    def _instant(self) -> tuple[tuple[Rows, Tensor], ...]:
-        """The last frames; none for a question whose own span ended before them."""
-        instant, span = self._live().instant, self.question.span_s
-        return instant if instant and (span is None or span[1] >= instant[0][0].span_s[0]) else ()
-
-    def _opened(self) -> tuple[Rows, Tensor] | None:
-        """The open segment, unless the question's own span does not touch it."""
-        opened, span = self._live().opened, self.question.span_s
-        if opened is None or span is None:
-            return opened
-        start, end = opened[0].span_s
-        return opened if start <= span[1] and end >= span[0] else None
-
-    def _prompt(self) -> list[Part]:
+    def _prompt(self, scope: Scope) -> list[Part]:
         """The private part of the sequence: open segment, instant window, the question's own words."""
-        reader, opened = self._reader, self._opened()
+        reader, opened = self._reader, scope.opened
         head = [] if opened is None else reader.layout.block(reader.stamp(opened[0].span_s), opened[1])
         wall = reader.epoch.wall
         tail = reader.layout.tail(
             now_text(wall(self.seen_s), reader.zone),
-            [fused for _, fused in self._instant()],
+            [fused for _, fused in scope.instant],
             reader.backbone.newline,
             self.question.text,
             note_text([(wall(a), wall(b)) for a, b in self._uncovered[:_MOST_HOLES]], reader.zone),
@@ -210,25 +178,23 @@ class View:
             )
         return head + tail
 
-    def _need(self) -> int:
+    def _need(self, reach: Reach, scope: Scope) -> int:
         """Bytes this fork may come to hold of its own."""
-        backbone, config, reach = self._reader.backbone, self._reader.config, self._live()
+        backbone, config = self._reader.backbone, self._reader.config
         tokens = self._capacity
-        if self._candidates or self.question.span_s is not None:
-            recalled = sorted((_tokens(b, self._reader) for b in self._candidates), reverse=True)[
-                : config.recall_blocks
-            ]
-            tokens += reach.rendered.tokens + sum(recalled)
+        if scope.evicted or len(scope.blocks) < len(reach.blocks):
+            recalled = sorted((_tokens(b, self._reader) for b in scope.evicted), reverse=True)[: config.recall_blocks]
+            tokens += sum(block.tokens for block in scope.blocks) + sum(recalled)
         return tokens * backbone.token_bytes + reach.shown_bytes()
 
-    def _gather(self, reach: Reach) -> tuple[list[Block], Rendered, int]:
+    def _gather(self, reach: Reach, scope: Scope) -> tuple[list[Block], Rendered, int]:
         """What to attend to: the memory's own rendering, or a private one where blocks were added or left out."""
-        kept = [b for b in reach.blocks if b.id == SINKS or self.question.span_s is None or self._asks_for(b.id)]
-        found = self._recall(kept[0])
-        if not found and len(kept) == len(reach.blocks):
-            return kept, reach.rendered, reach.next
+        sinks, *kept = scope.blocks
+        found = self._recall(sinks, scope.evicted)
+        if not found and len(scope.blocks) == len(reach.blocks):
+            return [sinks, *kept], reach.rendered, reach.next
         self.recalled = tuple(block.id for block in found)
-        blocks = [kept[0], *sorted([*kept[1:], *found], key=lambda block: block.id)]
+        blocks = [sinks, *sorted([*kept, *found], key=lambda block: block.id)]
         starts, position = contiguous(blocks)
         if self._reader.config.positions == "gap":  # evicted blocks find their old room
             starts, position = dict(reach.starts), reach.next
@@ -236,24 +202,24 @@ class View:
         slab.append(blocks, [starts[block.id] for block in blocks])
         return blocks, slab.view(), position
 
-    def _recall(self, sinks: Block) -> list[Block]:
+    def _recall(self, sinks: Block, evicted: Sequence[Block | Cold]) -> list[Block]:
         """The evicted blocks that speak to the question: WARM as they were, COLD read again."""
-        if not self._candidates:
+        if not evicted:
             return []
         backbone, layout, layer = self._reader.backbone, self._reader.layout, self._reader.sketch_layer
-        chosen = list(range(len(self._candidates)))
+        chosen = list(range(len(evicted)))
         config = self._reader.config
         if len(chosen) > config.recall_blocks:
-            keys = [_keys(block, layer) for block in self._candidates]
+            keys = [_keys(block, layer) for block in evicted]
             asked = raw_query(backbone, sinks, layout.text_ids(self.question.text), layer)
             chosen = pick(asked, keys, backbone.head_dim**-0.5, config.recall_blocks, config.recall_heads or ())
-        found = [self._candidates[i] for i in sorted(chosen)]
+        found = [evicted[i] for i in sorted(chosen)]
         exact = [block.to(backbone.like.device) for block in found if isinstance(block, Block)]
         return exact + replay(self._reader, sinks, [block for block in found if isinstance(block, Cold)])
 
-    def _map(self, reach: Reach, blocks: Sequence[Block]) -> list[Stretch]:
+    def _map(self, reach: Reach, scope: Scope, blocks: Sequence[Block]) -> list[Stretch]:
         """Where each thing seen stands among the keys in reach."""
-        cold = {block.id for block in self._candidates if isinstance(block, Cold)}
+        cold = {block.id for block in scope.evicted if isinstance(block, Cold)}
         found, at = [], 0
         for block in blocks:
             if block.id != SINKS:
@@ -262,7 +228,7 @@ class View:
                 frames = reach.frames[block.id]
                 found.append(Stretch(at + block.rows_from, span, block.cells, block.grid, frames, block.id, recalled))
             at += block.tokens
-        opened, instant = self._opened(), iter(self._instant())
+        opened, instant = scope.opened, iter(scope.instant)
         for part in self._parts:
             shown = opened if part.kind == "rows" else next(instant) if part.kind == "instant" else None
             if shown is not None:

@@ -34,6 +34,14 @@ _PAST = re.compile(
 _CLOCK = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\b")
 _AGO = re.compile(r"\b(\d{1,4})\s*(s|sec|second|min|minute|h|hour)s?\s+ago\b", re.IGNORECASE)
 _SINCE = re.compile(r"\b(?:last|past)\s+(\d{1,4})?\s*(s|sec|second|min|minute|h|hour)s?\b", re.IGNORECASE)
+# what stands before a time and makes it one end of a stretch: an open one, or one that reaches to now
+_UP_TO = re.compile(
+    r"\b(before|until|till|by|up to|more than|over|at least|(earlier|longer|older) than)\s+(about\s+)?$", re.IGNORECASE
+)
+_FROM = re.compile(r"\b(since|after|from|between|within|less than|later than)\s+(about\s+)?$", re.IGNORECASE)
+_NOW = re.compile(
+    r"\b(now|currently|at the moment|any ?more)\b|\b(is|are|isn't|aren't|does|do)\b.*\bstill\b", re.IGNORECASE
+)
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -42,20 +50,38 @@ def about_past(text: str) -> bool:
     return bool(_PAST.search(text) or _CLOCK.search(text) or _AGO.search(text) or _SINCE.search(text))
 
 
+def about_now(text: str) -> bool:
+    """Do the words ask about this moment too, though they name another: is the car of 14:05 still there?"""
+    return bool(_NOW.search(text))
+
+
 def named_span(text: str, now_wall_s: float, zone: tzinfo) -> tuple[float, float] | None:
-    """Unix time that the words name, by clock, by `5 minutes ago` or by `the last hour`; None when they name none."""
-    clocks = [_latest(match, now_wall_s, zone) for match in _CLOCK.finditer(text)][:2]
+    """Unix time that the words name, by clock, by `5 minutes ago` or by `the last hour`; None when they name none.
+
+    `since 14:05` reaches to now. `before 14:05` names an end and no beginning: None.
+    """
+    clocks = list(_CLOCK.finditer(text))[:2]
     if len(clocks) == 2:
-        return min(c[0] for c in clocks), max(c[0] for c in clocks)
+        first, second = (_latest(match, now_wall_s, zone) for match in clocks)
+        if second[0] < first[0] and _of_day(clocks[1]) > _of_day(clocks[0]):  # its end is yet to come today
+            return first[0], now_wall_s
+        return min(first[0], second[0]), max(first[0], second[0])
     if clocks:
-        return clocks[0]
+        return _led(text[: clocks[0].start()], _latest(clocks[0], now_wall_s, zone), now_wall_s)
     if found := _AGO.search(text):
         unit = _UNIT_S[found[2][0].lower()]
         at = now_wall_s - int(found[1]) * unit
-        return at - unit / 2, min(at + unit / 2, now_wall_s)
+        return _led(text[: found.start()], (at - unit / 2, min(at + unit / 2, now_wall_s)), now_wall_s)
     if found := _SINCE.search(text):
         return now_wall_s - int(found[1] or 1) * _UNIT_S[found[2][0].lower()], now_wall_s
     return None
+
+
+def _led(before: str, span: tuple[float, float], now_wall_s: float) -> tuple[float, float] | None:
+    """A named time as the words before it mean it: until now after `since`, nothing bounded after `before`."""
+    if _UP_TO.search(before):
+        return None
+    return (span[0], now_wall_s) if _FROM.search(before) else span
 
 
 def attention_shares(query: Tensor, keys: Sequence[Tensor], scale: float, heads: Sequence[int] = ()) -> Tensor:
@@ -91,6 +117,10 @@ def _alike(keys: Sequence[Tensor]) -> Iterator[list[int]]:
     for members in groups.values():
         for start in range(0, len(members), _BATCH):
             yield members[start : start + _BATCH]
+
+
+def _of_day(match: re.Match[str]) -> tuple[int, int]:
+    return int(match[1]), int(match[2])
 
 
 def _latest(match: re.Match[str], now_wall_s: float, zone: tzinfo) -> tuple[float, float]:

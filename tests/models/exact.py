@@ -42,12 +42,16 @@ def watched(mem: Memory) -> Log:
     return log
 
 
-def plain(mem: Memory, view: View, log: Log) -> Tensor:
-    """One forward pass of the unpatched model over all that was ever read, later rows masked from what was gone."""
+def plain(mem: Memory, view: View, log: Log, seen_ids: set[int] | None = None) -> Tensor:
+    """One forward pass of the unpatched model over all that was ever read, later rows masked from what was gone.
+
+    `seen_ids`: the blocks that the question sees; without, those at hand.
+    """
+    at_hand = {b.id for b in view._reach.blocks} if seen_ids is None else seen_ids
     backbone = mem.backbone
     prefix, _ = embed(mem._reader.layout.prefix(), backbone.embedding)
     tail, _ = embed(view._parts, backbone.embedding)
-    pieces = [(-1, set(), prefix), *log, (10**6, {b.id for b in view._reach.blocks}, tail)]
+    pieces = [(-1, set(), prefix), *log, (10**6, at_hand, tail)]
     owner = torch.tensor([i for i, _, rows in pieces for _ in range(len(rows))])
     n = len(owner)
     seen = torch.zeros(n, n, dtype=torch.bool)
