@@ -52,6 +52,16 @@ def test_attention_is_textbook_attention(attend: object, n: int, past: int) -> N
     assert float(mass.sum()) == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize(("n", "past"), [(1, 30), (7, 50)])
+def test_a_look_is_one_heads_share_at_the_last_row(n: int, past: int) -> None:
+    query, keys, values = scene(n, past)
+    _, share = textbook(query, keys, values)
+    for head in range(4):
+        look = ops.look(query, cut(keys, values, n), 8**-0.5, head)
+        torch.testing.assert_close(look, share[head, -1], rtol=0, atol=1e-6)
+        assert not torch.allclose(look, share[head - 1, -1], atol=1e-3), "each head has its own"
+
+
 def test_the_switch_reaches_the_plain_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "attend", lambda *_: 1 / 0)
     query, keys, values = scene(40, 10)
