@@ -88,15 +88,15 @@ def ask(
     of the history: minutes are named by it.
     """
     view, balance = View(history, wall_s), Balance() if balance is None else balance
-    items: dict[str, Item] = {}
+    items: dict[_Topic, Item] = {}
     for _ in range(4):
-        for kind in rng.permutation(list(kinds)):
+        for kind in map(str, rng.permutation(list(kinds))):
             if len(items) >= count:
                 return list(items.values())
-            chosen = balance.choose(str(kind), MAKERS[str(kind)](view, rng), rng)
+            fresh = [c for c in MAKERS[kind](view, rng) if _topic(kind, c) not in items]
+            chosen = balance.choose(kind, fresh, rng)
             if chosen:
-                item = _put(str(kind), chosen, rng)
-                items.setdefault(item.text, item)
+                items[_topic(kind, chosen)] = _put(kind, chosen, rng)
     return list(items.values())
 
 
@@ -105,6 +105,14 @@ def ask_about(
 ) -> list[Item]:
     """Questions about one script watched from `seen_from` to `now` (media time, s)."""
     return ask(History.from_script(script, seen_from, now, hz), rng, count, wall_s=script.wall_s)
+
+
+_Topic = tuple[str, tuple[tuple[str, str], ...], Sequence[str] | None]
+
+
+def _topic(kind: str, c: Candidate) -> _Topic:
+    """What is the same for all wordings of a question."""
+    return kind, tuple(sorted(c.words.items())), c.phrases
 
 
 def _put(kind: str, c: Candidate, rng: np.random.Generator) -> Item:

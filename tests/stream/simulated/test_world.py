@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from stream.sources.simulated import world
-from stream.sources.simulated.kinds import KINDS, SCENES
+from stream.sources.simulated.kinds import CAST, SCENES
 from stream.sources.simulated.truth import events, visible
 from stream.sources.simulated.world import CHAPTER_S, CROWD, Script
 
@@ -64,11 +64,11 @@ def test_everything_that_can_happen_happens() -> None:
         found = events(Script(seed, "street"), 0, MINUTES_20)
         assert [e.time_s for e in found] == sorted(e.time_s for e in found)
         what.update(e.what for e in found)
-        kinds.update(e.kind for e in found if e.what == "enter")
+        kinds.update(e.kind for e in found if e.kind and e.what == "enter")
         casts = [a for i in range(int(MINUTES_20 // CHAPTER_S)) for a in world.chapter(seed, "street", i)]
         back += sum((a.path[0].x < 0.5) == (a.path[-1].x < 0.5) for a in casts)
-    assert set(what) == {"enter", "leave", "stop", "start", "pick_up", "drop"}
-    assert set(kinds) == set(KINDS)
+    assert set(what) == {"enter", "leave", "stop", "start", "pick_up", "drop", "light_on", "light_off"}
+    assert set(kinds) == {*CAST["street"], "box"}
     assert back > 10  # some turn round
 
 
