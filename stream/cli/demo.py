@@ -187,7 +187,7 @@ def question_with_truth(witness: Witness) -> tuple[str, str]:
     items = [item for item in items if item.kind in liked and item.answer]
     if not items:
         return "What is there now?", ""
-    best = min(items, key=lambda item: liked.index(item.kind))
+    best = min(items, key=lambda item: (not item.there, liked.index(item.kind)))
     return best.text, best.answer
 
 

@@ -44,6 +44,7 @@ def switches(seed: int, scene: Scene, index: int, chapter_s: float) -> list[Swit
     return sorted(found)
 
 
+@lru_cache(maxsize=4096)
 def _border(seed: int, scene: Scene, fixture: Fixture, index: int) -> bool:
     """The state with which chapter `index` begins."""
     return bool(_rng(seed, scene, fixture, index, 0xB0).random() < 0.5)
@@ -61,11 +62,6 @@ def _times(seed: int, scene: Scene, fixture: Fixture, index: int, chapter_s: flo
     return tuple(float(index * chapter_s + gap) for gap in gaps)
 
 
-@lru_cache(maxsize=4096)
-def _rng_seeded(key: tuple[int, ...]) -> np.random.SeedSequence:
-    return np.random.SeedSequence(key)
-
-
 def _rng(seed: int, scene: Scene, fixture: Fixture, index: int, salt: int) -> np.random.Generator:
     place = SCENES.index(scene), FIXTURES[scene].index(fixture)
-    return np.random.default_rng(_rng_seeded((seed, *place, index, salt)))
+    return np.random.default_rng((seed, *place, index, salt))

@@ -168,7 +168,7 @@ def test_moments_are_when_things_left_and_doors_moved() -> None:
         thing, colour = named(item)
         if thing in {"door", "light"}:
             on = bool(re.search(r"open|\bon\b", item.text))
-            times = [e.time_s - start for e in past if e.what == what[str(thing), on]]  # type: ignore[index]
+            times = [e.time_s - start for e in past if e.what == what[str(thing), on]]
         else:
             times = [k / 2 for k, look in enumerate(_slivers(script, start, now - start)) if (thing, colour) in look]
         assert (item.answer == WHEN) == bool(times) == (item.time_s is not None)
@@ -197,7 +197,7 @@ def test_a_door_that_changed_unseen_has_no_moment() -> None:
 
 
 def test_a_named_minute_is_answered_by_what_it_held() -> None:
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for kind in ("seen_at", "colour_at", "count_at", "where_at"):
         for item, script, start, now in collect(kind, range(36), 200.0):
             assert item.span is not None
@@ -225,9 +225,9 @@ def test_a_named_minute_is_answered_by_what_it_held() -> None:
                     ]
                     assert (item.answer != UNSEEN) == (colour in inside), item
                     assert item.answer == UNSEEN or len(left) == 1, item
-            counts[kind, item.answer] += 1  # type: ignore[index]
-    assert len({kind for kind, _ in counts}) == 4  # type: ignore[misc]
-    assert min(n for (kind, _), n in counts.items() if kind in {"seen_at", "where_at"}) > 6  # type: ignore[misc]
+            counts[kind, item.answer] += 1
+    assert len({kind for kind, _ in counts}) == 4
+    assert min(n for (kind, _), n in counts.items() if kind in {"seen_at", "where_at"}) > 6
 
 
 def test_minutes_are_named_by_utc() -> None:
