@@ -140,7 +140,7 @@ def build(config: Config, models: Models | None = None) -> Station:
     from stream.station import Station
 
     models = models or load(config)
-    answerer = TextAnswerer(models.backbone)
+    answerer = TextAnswerer(models.backbone, config.model.out_of_depth)
     clock, device, meters = Clock(), Device(), Meters(answerer.model_id)
     events, sources = EventHub(first_id=int(clock.wall_s() * 1000)), open_all(config.cameras, clock)
     sight = Sight(device, models.encoder)

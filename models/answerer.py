@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from models.depth import beyond
 from stream.flow import Piece
 
 if TYPE_CHECKING:
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
     from models.kv.fork import View
 
 THEN = "<|then|>"  # said where the time of what is being looked at belongs; the clock is written in its place
+OUT_OF_DEPTH = (
+    "I am out of my depth here: this picture is unlike the scenes I was trained on, so anything I said would be "
+    'a guess. For a camera like this use a checkpoint made for it (README, "Your cameras, your model").'
+)
 TOP_P = 0.9  # nucleus of sampling, when the temperature is above 0
 
 
 class TextAnswerer:
     """Implements `stream.ports.Answerer` for views of `models.memory.Memory`."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, out_of_depth: Literal["say", "answer"] = "say") -> None:
+        """`out_of_depth`: where pictures are unlike those it was trained on, say so, or answer all the same."""
         self.backbone = backbone
+        self._says = out_of_depth == "say"
         self.model_id = backbone.model_id
         self.then_id = then_id(backbone.tokenizer)
 
@@ -38,6 +45,9 @@ class TextAnswerer:
             view.close()
 
     def _say(self, view: View) -> Iterator[Piece]:
+        if self._says and beyond(view.depth):
+            yield Piece(OUT_OF_DEPTH, view.seen_s)  # without a look at the model: its words would be a guess
+            return
         words = Words(self.backbone.tokenizer)
         coin = _coin(view.question.id)
         token: int | None = None

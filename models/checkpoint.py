@@ -1,8 +1,9 @@
 """Opening a checkpoint: a LLaVA-OneVision model from a local folder or a hub id, ours and others by one road.
 
-Our own checkpoints are ordinary LLaVA-OneVision folders with two files more: `longwatch.json` (the card: memory
-settings it was trained with, measured accuracy) and `longwatch.safetensors` (cross-dynamics attention). A foreign
-checkpoint has neither; its cross-dynamics attention is then the identity and it works training-free.
+Our own checkpoints are ordinary LLaVA-OneVision folders with three files more: `longwatch.json` (the card: memory
+settings it was trained with, measured accuracy), `longwatch.safetensors` (cross-dynamics attention) and
+`depth.safetensors` (what its training pictures look like from inside). A foreign checkpoint has none of them; its
+cross-dynamics attention is then the identity, it works training-free, and it never says that it is out of its depth.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.cross_dynamics import CrossDynamics
+from models.depth import Depth, DepthError, load_depth
 from models.vision.picture import Picture, read_picture
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Checkpoint:
     cross_dynamics: CrossDynamics
     model_id: str
     folder: Path
+    depth: Depth | None = None  # None: it does not know what it was trained on
 
     @property
     def dim(self) -> int:
@@ -101,11 +104,12 @@ def open_checkpoint(
         cross_dynamics=_load_dynamics(folder, dim).to(device).eval(),
         model_id=_read_card(folder).name or str(path_or_id),
         folder=folder,
+        depth=_load_depth(folder, model),
     )
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write a checkpoint as a LLaVA-OneVision folder plus our two files; weights stored as `dtype` to stay small."""
+    """Write a checkpoint as a LLaVA-OneVision folder plus our files; weights stored as `dtype` to stay small."""
     folder.mkdir(parents=True, exist_ok=True)
     model: Any = checkpoint.model
     stored = model.dtype
@@ -129,6 +133,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = t
     save_file(
         {k: v.to(dtype).contiguous() for k, v in checkpoint.cross_dynamics.state_dict().items()}, folder / DYNAMICS_FILE
     )
+    if checkpoint.depth is not None:
+        checkpoint.depth.save(folder)
     card = checkpoint.card
     words = {"name": card.name, "memory": card.memory, "training": card.training, "accuracy": card.accuracy}
     (folder / CARD_FILE).write_text(json.dumps(words, indent=2) + "\n")
@@ -246,6 +252,13 @@ def _load_dynamics(folder: Path, dim: int) -> CrossDynamics:
         except (RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{path} does not fit this checkpoint: {_first_line(error)}") from error
     return module
+
+
+def _load_depth(folder: Path, model: Any) -> Depth | None:
+    try:
+        return load_depth(folder, model)
+    except DepthError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from models.depth import beyond
 from models.kv import snapshot as kept
 from models.kv.budget import MemoryConfig, Sizes, plan
 from models.kv.fork import View
@@ -99,6 +100,7 @@ class Memory:
         if closed is not None:
             self._close(closed)
         self._progress.see(tokens.span_s[1], float(tokens.mass.sum()))
+        self._progress.judge(tokens.depth)
         self._shown = None
 
     def hold(self, until_s: float) -> None:
@@ -153,6 +155,8 @@ class Memory:
             frames_seen=progress.frames_seen,
             covered_s=(min(starts), self.seen_s) if starts else None,
             recent=tuple(self.ledger.recent),
+            depth_score=progress.depth,
+            out_of_depth=beyond(progress.depth),
         )
 
     def bytes_by_part(self) -> dict[str, int]:
@@ -164,7 +168,7 @@ class Memory:
             "warm": tiers.warm_bytes(),
             "cold": tiers.cold_bytes(),
             "forks": self._forks.held(tiers),
-            "ledger": self.ledger.bytes(),
+            "ledger": self.ledger.bytes() + self._progress.bytes(),
         } | dict(self.perception.bytes())
 
     def clear(self) -> None:
@@ -243,6 +247,7 @@ class Memory:
             instant=instant,
             opened=opened_now,
             seen_s=self.seen_s,
+            depth=self._progress.depth,
         )
 
     def _sizes(self) -> Sizes:

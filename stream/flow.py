@@ -39,6 +39,7 @@ class Tokens:
     mass: Tensor  # (N,) float32: patches a row stands for; merging keeps the sum, dropping lowers it
     grid: tuple[int, int]  # (rows, columns) of the cell grid
     span_s: tuple[float, float]  # media time covered, s
+    depth: float | None = None  # how unlike the encoder's training pictures, 1: as one in a thousand; None: not judged
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +85,8 @@ class Evidence:
     uncovered_s: tuple[tuple[float, float], ...] = ()  # parts of the asked-for span that are no longer remembered
     newest_frame_s: float = 0.0  # media time of the newest frame in reach, s
     frames: int = 0  # frames behind the sightings; filled by the agent when the memory does not
+    depth_score: float | None = None  # how unlike the model's training pictures the camera's last ones were
+    out_of_depth: bool = False  # so unlike that words of the model would be a guess
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,6 +169,8 @@ class Holdings:
     frames_seen: int
     covered_s: tuple[float, float] | None
     recent: tuple[BlockRecord, ...] = ()  # the last few blocks that left, with the reason
+    depth_score: float | None = None  # as in `Evidence`
+    out_of_depth: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -62,11 +62,14 @@ class Meters:
         self.memory_tokens = self._gauge("memory_tokens", "Tokens remembered, by tier.", one, "tier")
         self.memory_bytes = self._gauge("memory_bytes", "Bytes remembered, all parts.", one)
         self.memory_budget = self._gauge("memory_budget_bytes", "Bytes that may be remembered.", one)
+        text = "How unlike the model's training pictures this camera's are; 1: as one in a thousand of them."
+        self.depth = self._gauge("camera_depth_score", text, one)
 
     def _questions(self) -> None:
         self.questions = self._counter("question", "Questions by where from and how they ended.", "source", "outcome")
         self.latency = self._histogram("question_latency_seconds", "Time of answers, by phase.", "phase")
         self.answer_age = self._histogram("answer_frame_age_seconds", "Age of the newest frame behind an answer.")
+        self.out_of_depth = self._counter("answers_out_of_depth", "Answers where the picture was beyond the model.")
         self.model_requests = self._counter("model_requests", "Answers that the model was asked for.", "outcome")
         self.inflight = self._gauge("model_inflight", "Questions being answered.")
         self.queue_depth = self._gauge("model_queue_depth", "Questions waiting for their turn.")
@@ -93,6 +96,8 @@ class Meters:
             self.memory_tokens.labels(camera, tier).set(tokens)
         self.memory_bytes.labels(camera).set(sum(holdings.bytes_by_part.values()))
         self.memory_budget.labels(camera).set(holdings.budget_bytes)
+        if holdings.depth_score is not None:
+            self.depth.labels(camera).set(holdings.depth_score)
 
     def answered(self, source: str, answer: Answer) -> None:
         """One terminal answer."""
@@ -102,6 +107,8 @@ class Meters:
         self.latency.labels("total").observe(latency.total_ms / 1000)
         if latency.first_token_ms is not None:
             self.latency.labels("first_token").observe(latency.first_token_ms / 1000)
+        if answer.evidence is not None and answer.evidence.out_of_depth:
+            self.out_of_depth.inc()
         if answer.status == "ok" and answer.newest_frame_age_ms is not None:
             self.answer_age.observe(answer.newest_frame_age_ms / 1000)
 

@@ -73,8 +73,12 @@ def answer_payload(answer: Answer, epoch: MediaEpoch) -> Payload:
 
 
 def abstained(answer: Answer) -> bool:
-    """True when nothing of the asked-for time is remembered any more: the words rest on nothing."""
-    if answer.evidence is None or answer.question.span_s is None:
+    """True when the words rest on nothing: nothing of the asked-for time is remembered, or the model was not asked."""
+    if answer.evidence is None:
+        return False
+    if answer.evidence.out_of_depth and not answer.usage.completion_tokens:
+        return True  # the answer says that it would be a guess
+    if answer.question.span_s is None:
         return False
     start, end = answer.question.span_s
     missing = sum(to - frm for frm, to in answer.evidence.uncovered_s)
@@ -97,6 +101,7 @@ def evidence_payload(evidence: Evidence | None, epoch: MediaEpoch, newest_frame_
         "memory_to": rfc3339(epoch.wall(evidence.covered_s[1])) if evidence.covered_s else None,
         "sightings": [_sighting_payload(sighting, epoch) for sighting in evidence.sightings],
         "uncovered": [span_payload(span, epoch) for span in evidence.uncovered_s],
+        **_depth(evidence),
     }
 
 
@@ -138,7 +143,14 @@ def memory_payload(holdings: Holdings, epoch: MediaEpoch) -> Payload:
         "frames_seen": holdings.frames_seen,
         "covered": span_payload(holdings.covered_s, epoch) if holdings.covered_s else None,
         "media_epoch": rfc3339(epoch.wall_s),
+        **_depth(holdings),
     }
+
+
+def _depth(judged: Evidence | Holdings) -> Payload:
+    """How unlike the model's training pictures the camera's are; null where the model cannot tell."""
+    score = judged.depth_score
+    return {"depth_score": None if score is None else round(score, 3), "out_of_depth": judged.out_of_depth}
 
 
 def block_payload(block: BlockRecord, epoch: MediaEpoch) -> Payload:
@@ -227,4 +239,6 @@ def _evidence_from(payload: Mapping[str, Any], epoch: MediaEpoch) -> Evidence:
         uncovered_s=tuple(span(part) for part in payload["uncovered"]),
         newest_frame_s=epoch.media(wall_of(payload["newest_frame_at"])),
         frames=payload["frames"],
+        depth_score=payload.get("depth_score"),  # not in answers of older journals
+        out_of_depth=payload.get("out_of_depth", False),
     )

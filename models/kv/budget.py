@@ -220,7 +220,7 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)
     warm_bytes, cold_bytes = int(budget * config.warm_fraction), int(budget * config.cold_fraction)
     most_warm, most_cold = int(warm_bytes / block / fewest), int(cold_bytes / cold / fewest)
-    written = ledger.ENTRY_BYTES * (hot_blocks + 2 + most_warm + most_cold + ledger.RECENT)
+    written = ledger.ENTRY_BYTES * (hot_blocks + 2 + most_warm + most_cold + ledger.RECENT) + ledger.PROGRESS_BYTES
     if needed + written + warm_bytes + cold_bytes > budget:
         raise TooSmall(config, _least(config, needed, block * fewest, cold * fewest))
     return Plan(
@@ -255,7 +255,7 @@ def _least(config: MemoryConfig, needed: int, block: float, cold: float) -> int:
     """The smallest budget, bytes, that holds the fixed parts and the shares with their ledger."""
     warm_share = config.warm_fraction * (1 + ledger.ENTRY_BYTES / block)
     cold_share = config.cold_fraction * (1 + ledger.ENTRY_BYTES / cold)
-    entries = ledger.ENTRY_BYTES * ((config.hot_blocks or 0) + 2 + ledger.RECENT)
+    entries = ledger.ENTRY_BYTES * ((config.hot_blocks or 0) + 2 + ledger.RECENT) + ledger.PROGRESS_BYTES
     return int((needed + entries) / max(0.01, 1 - warm_share - cold_share)) + 1
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from models.depth import beyond
 from models.evidence import Attention, Stretch, looked_at_s, shares, sightings
 from models.kv.block import Block
 from models.kv.budget import ANSWER_TOKENS, QUESTION_TOKENS
@@ -39,6 +40,7 @@ class View:
         """Raises ValueError when the question is too long to be read."""
         self.question = question
         self.seen_s = reach.seen_s
+        self.depth = reach.depth
         self.slab: Slab | None = reach.slab
         self.recalled: tuple[int, ...] = ()
         self._reach: Reach | None = reach
@@ -121,6 +123,8 @@ class View:
             uncovered_s=self._uncovered,
             newest_frame_s=self.seen_s,
             frames=sum(stretch.frames for stretch in self._stretches if stretch.block in seen),
+            depth_score=self.depth,
+            out_of_depth=beyond(self.depth),
         )
 
     def shares(self) -> dict[int, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from stream.flow import BlockRecord, BlockState
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 RECENT = 256  # blocks that left and are still listed
 ENTRY_BYTES = 1024  # a generous bound on one entry or record as Python objects
+PROGRESS_BYTES = 1024  # a generous bound on a camera's progress, its scores included
+JUDGED = 8  # pictures whose median says whether a camera is out of the model's depth: one odd picture does not
 USE_HALF_LIFE_S = 3600.0
 ALIVE: tuple[BlockState, ...] = ("hot", "warm", "cold")
 
@@ -75,6 +78,21 @@ class Progress:
     patches_seen: float = 0.0
     frames_seen: int = 0
     seen_s: float = 0.0  # media time of the newest thing seen, or known to be unchanged
+    depths: list[float] = field(default_factory=list)  # of the last pictures that were judged
+
+    def bytes(self) -> int:
+        """A bound on what this takes."""
+        return PROGRESS_BYTES
+
+    @property
+    def depth(self) -> float | None:
+        """How unlike the training pictures the last ones were; None where none was judged."""
+        return median(self.depths) if self.depths else None
+
+    def judge(self, depth: float | None) -> None:
+        """Take note of one picture's score; none: the checkpoint does not judge."""
+        if depth is not None:
+            self.depths = [*self.depths, depth][-JUDGED:]
 
     def see(self, now_s: float, patches: float) -> None:
         """One frame more, after the segment that it closed has been taken."""
@@ -101,7 +119,8 @@ class Progress:
     def of(cls, state: Mapping[str, Any]) -> Progress:
         """Go on from what `asdict` gave."""
         opened = state["opened"]
-        return cls(**{**state, "opened": None if opened is None else Entry(**opened)})
+        depths = [float(depth) for depth in state.get("depths", ())][-JUDGED:]
+        return cls(**{**state, "opened": None if opened is None else Entry(**opened), "depths": depths})
 
 
 class Ledger:

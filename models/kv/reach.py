@@ -33,6 +33,7 @@ class Reach:
     instant: tuple[tuple[Rows, Tensor], ...]  # each frame and its fused rows (N, D), oldest first
     opened: tuple[Rows, Tensor] | None  # the open segment, where it holds more than the instant window
     seen_s: float
+    depth: float | None = None  # how unlike the model's training pictures the last ones were
 
     def shown(self) -> tuple[tuple[Rows, Tensor], ...]:
         """What is in no block yet: the last frames and the open segment."""

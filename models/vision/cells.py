@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def as_tokens(embeds: Tensor, frame: Frame, grid: tuple[int, int]) -> Tokens:
+def as_tokens(embeds: Tensor, frame: Frame, grid: tuple[int, int], depth: float | None = None) -> Tokens:
     """(P, D) embeddings in raster order to the tokens of one frame, float32 on the host.
 
     Token base, dynamics map and segments live on the host: they are small, full of comparisons and counted there. The
@@ -25,5 +25,10 @@ def as_tokens(embeds: Tensor, frame: Frame, grid: tuple[int, int]) -> Tokens:
     if own.untyped_storage().nbytes() > own.nbytes:
         own = own.clone()
     return Tokens(
-        embeds=own, places=places, mass=torch.ones(rows * columns), grid=grid, span_s=(frame.time_s, frame.time_s)
+        embeds=own,
+        places=places,
+        mass=torch.ones(rows * columns),
+        grid=grid,
+        span_s=(frame.time_s, frame.time_s),
+        depth=depth,
     )

@@ -17,7 +17,7 @@ import torch
 
 from models.checkpoint import CheckpointError
 from models.vision.cells import as_tokens
-from models.vision.torch_tower import see
+from models.vision.torch_tower import see, see_inside
 from stream.flow import Frame, Tokens
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class OnnxVision:
         self._session = runtime.InferenceSession(str(path), options, providers=providers)
         self._picture = checkpoint.picture
         self._grid = checkpoint.grid
+        self._depth = checkpoint.depth
         self._like = torch.zeros((), dtype=checkpoint.model.dtype, device=checkpoint.model.device)
 
     @property
@@ -59,13 +60,18 @@ class OnnxVision:
         if not frames:
             return []
         pixels = torch.stack([self._picture.tensor(frame.rgb) for frame in frames]).numpy()
-        found = self._session.run(None, {"pixels": np.ascontiguousarray(pixels)})[0]
+        found, *inside = self._session.run(None, {"pixels": np.ascontiguousarray(pixels)})
         embeds = torch.from_numpy(found).to(self._like)
-        return [as_tokens(row, frame, self._grid) for row, frame in zip(embeds, frames, strict=True)]
+        judged = [None] * len(frames) if self._depth is None else self._depth.scores(torch.from_numpy(inside[0]))
+        rows = zip(embeds, frames, judged, strict=True)
+        return [as_tokens(row, frame, self._grid, score) for row, frame, score in rows]
 
 
 def export(checkpoint: Checkpoint, cache: Path | None = None) -> Path:
-    """The ONNX file of a checkpoint's tower; made when it is not there yet. (B, 3, S, S) to (B, P, D), fp32."""
+    """The ONNX file of a checkpoint's tower; made when it is not there yet. (B, 3, S, S) to (B, P, D), fp32.
+
+    Where the checkpoint judges pictures, (B, F) features for that come second.
+    """
     cache = cache or _cache()
     path = cache / f"tower-{_key(checkpoint)}.onnx"
     if path.is_file():
@@ -81,14 +87,15 @@ def export(checkpoint: Checkpoint, cache: Path | None = None) -> Path:
     device, dtype = model.device, model.dtype
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
-        tower = _Tower(model.float().cpu()).eval()
+        judged = checkpoint.depth is not None
+        tower = _Tower(model.float().cpu(), judged).eval()
         side = checkpoint.picture.side
         batch = torch.export.Dim("batch", min=1, max=64)
         program = torch.onnx.export(
             tower,
             (torch.zeros(2, 3, side, side),),
             input_names=["pixels"],
-            output_names=["tokens"],
+            output_names=["tokens", "features"] if judged else ["tokens"],
             dynamo=True,
             dynamic_shapes={"pixels": {0: batch}},
             verbose=False,
@@ -105,18 +112,20 @@ def export(checkpoint: Checkpoint, cache: Path | None = None) -> Path:
 class _Tower(torch.nn.Module):
     """Tower, projector and pooling as one module, without the newline row that transformers appends."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, judged: bool) -> None:
         super().__init__()
         self.model = model
+        self.judged = judged
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, P, D)."""
-        return see(self.model, pixels)
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """(B, 3, S, S) to (B, P, D), with (B, F) features where pictures are judged."""
+        return see_inside(self.model, pixels) if self.judged else see(self.model, pixels)
 
 
 def _key(checkpoint: Checkpoint) -> str:
     """Names the weights that the export depends on."""
-    digest = sha256(f"{torch.__version__} {checkpoint.picture.side}".encode())
+    judged = "" if checkpoint.depth is None else " judged"
+    digest = sha256(f"{torch.__version__} {checkpoint.picture.side}{judged}".encode())
     inner = checkpoint.model.model
     for name, tensor in [*inner.vision_tower.named_parameters(), *inner.multi_modal_projector.named_parameters()]:
         digest.update(name.encode())

@@ -40,7 +40,7 @@ def region(cells: Sequence[Sequence[float]]) -> str:
 
 
 def lines(answer: Mapping[str, Any]) -> Iterator[str]:
-    """One line per sighting, heaviest first, then what of the asked-for time is not in memory, then the cost."""
+    """One line per sighting, heaviest first, then what is not in memory or beyond the model, then the cost."""
     evidence = answer.get("evidence") or {}
     for seen in (evidence.get("sightings") or [])[:SIGHTINGS_SHOWN]:
         tier = _TIERS.get(seen.get("tier", ""), "")
@@ -48,6 +48,9 @@ def lines(answer: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {clock(seen['from'])}-{clock(seen['to'])}  {share}  {tier:<17}  {where}".rstrip()
     for gone in evidence.get("uncovered") or []:
         yield f"  not in memory: {clock(gone['from'])}-{clock(gone['to'])}"
+    if evidence.get("out_of_depth"):
+        score = f"{evidence['depth_score']:.2f}"
+        yield f"  unlike what the model was trained on: score {score}, its own pictures are below 1"
     if cost := costs(answer):
         yield "  " + cost
 

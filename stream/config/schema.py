@@ -159,6 +159,7 @@ class ModelConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     attention: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
     vision: Literal["torch", "onnxruntime"] = "torch"
+    out_of_depth: Literal["say", "answer"] = Field(default="say", description="where pictures are unlike its training")
 
 
 class MemoryConfig(Section):

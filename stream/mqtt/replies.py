@@ -16,7 +16,7 @@ from stream.wire import answer_payload
 
 Json = Mapping[str, object]
 _SHORT = ("v", "id", "camera", "question", "status", "answer", "asked_at", "answered_at", "model", "error")
-_SHORT_EVIDENCE = ("from", "to", "frames", "newest_frame_age_ms", "memory_from")
+_SHORT_EVIDENCE = ("from", "to", "frames", "newest_frame_age_ms", "memory_from", "out_of_depth")
 
 
 @dataclass(frozen=True, slots=True)

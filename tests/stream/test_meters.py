@@ -2,13 +2,14 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.flow import CameraState
+from stream.flow import Answer, CameraState, Evidence, Question
 from stream.losses import Losses
 from stream.meters import Drop, Meters
 from stream.ports import FrameSource
@@ -175,3 +176,15 @@ def test_memory_is_measured_by_tier() -> None:
     meters.set_holdings("front", EchoMemory().holdings())
     assert value(meters, "memory_tokens", camera="front", tier="hot") == 0.0
     assert value(meters, "memory_budget_bytes", camera="front") == 64_000.0
+
+
+def test_how_far_from_its_training_a_camera_is() -> None:
+    meters = Meters()
+    meters.set_holdings("front", EchoMemory().holdings())
+    assert value(meters, "camera_depth_score", camera="front") is None  # nobody judged it
+    meters.set_holdings("front", replace(EchoMemory().holdings(), depth_score=1.8, out_of_depth=True))
+    assert value(meters, "camera_depth_score", camera="front") == 1.8
+    question = Question("q", "Who?", "front", asked_s=0.0, deadline_s=1.0)
+    for lost in (True, False):
+        meters.answered("cli", Answer(question, "ok", "Me.", evidence=Evidence((), None, out_of_depth=lost)))
+    assert value(meters, "answers_out_of_depth_total") == 1.0

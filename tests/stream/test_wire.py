@@ -1,5 +1,6 @@
 """The payloads are public: names, units and times as the contract has them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,6 +99,8 @@ def test_an_answer_reads_as_the_contract_says() -> None:
                 },
             ],
             "uncovered": [{"from": "2023-11-14T22:13:20.000Z", "to": "2023-11-14T22:13:22.000Z"}],
+            "depth_score": None,
+            "out_of_depth": False,
         },
         "model": "tiny",
         "usage": {"prompt_tokens": 2310, "completion_tokens": 21},
@@ -117,12 +120,27 @@ def test_an_answer_about_what_is_forgotten_is_marked() -> None:
     assert answer_payload(answered(), EPOCH)["abstained"] is False  # half of it is still there
 
 
+def test_an_answer_beyond_the_model_is_marked() -> None:
+    lost = replace(EVIDENCE, depth_score=1.81249, out_of_depth=True)
+    told = answer_payload(answered(evidence=lost, usage=Usage()), EPOCH)
+    assert told["evidence"] == {**told["evidence"], "depth_score": 1.812, "out_of_depth": True}  # type: ignore[dict-item]
+    assert told["abstained"] is True  # the model was not asked
+    assert answer_payload(answered(evidence=lost), EPOCH)["abstained"] is False  # it was, and spoke all the same
+
+
+def test_an_answer_of_an_older_journal_is_read() -> None:
+    payload: dict[str, Any] = answer_payload(answered(), EPOCH)
+    old = {**payload, "evidence": {k: v for k, v in payload["evidence"].items() if "depth" not in k}}
+    assert answer_payload(answer_from_payload(old, EPOCH), EPOCH) == payload
+
+
 @pytest.mark.parametrize(
     "answer",
     [
         answered(),
         answered(status="rejected", text=None, error=Fault("restarted", "Ask again."), evidence=None),
         answered(evidence=Evidence((), None), latency=Latency(1.0, None, 2.0)),
+        answered(evidence=Evidence((), None, depth_score=1.8, out_of_depth=True)),
     ],
 )
 def test_what_the_journal_kept_comes_back_the_same(answer: Answer) -> None:
@@ -147,6 +165,7 @@ def test_holdings_state_and_tick() -> None:
     assert payload["blocks"][0]["from"] == rfc3339(EPOCH.wall_s)
     assert payload["blocks"][0]["score"] == 0.1235
     assert payload["recent"] == []
+    assert (payload["depth_score"], payload["out_of_depth"]) == (None, False)
     state = state_payload(CameraState("stalled", 0.0, "no frame for 10 s", reconnects=2))
     assert (state["online"], state["since"], state["reconnects"]) == (False, "1970-01-01T00:00:00.000Z", 2)
     assert tick_payload(Tick("front", 0.0, 1, 2, 3, 4, 5, 6, 7.123, 8.0, 9.0))["see_ms"] == 7.12

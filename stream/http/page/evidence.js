@@ -69,6 +69,7 @@ export function evidenceOf(payload, thumbnail) {
     el("h3", {}, cards.length ? "What it rests on" : "It rests on no single moment."),
     el("ul", {}, ...cards),
     missing ? el("p", { class: "notice" }, `No longer remembered: ${missing}.`) : null,
+    evidence.out_of_depth ? el("p", { class: "notice" }, `This picture is unlike what the model was trained on (score ${evidence.depth_score.toFixed(1)}; its own are below 1).`) : null,
   );
 }
 

@@ -62,6 +62,12 @@ def test_lines_of_evidence() -> None:
     assert "2310 tokens" in said[2]
 
 
+def test_a_picture_beyond_the_model_is_a_line() -> None:
+    lost = {"sightings": [], "uncovered": [], "out_of_depth": True, "depth_score": 1.81}
+    assert any("trained on" in line and "1.81" in line for line in evidence.lines({"evidence": lost}))
+    assert not list(evidence.lines({"evidence": lost | {"out_of_depth": False, "depth_score": 0.6}}))
+
+
 def test_an_answer_without_evidence_has_no_lines() -> None:
     assert list(evidence.lines({"evidence": None})) == []
 
