@@ -24,6 +24,7 @@ CAST: dict[Scene, tuple[Kind, ...]] = {
     "room": ("person", "dog", "cat", "ball"),
     "desk": ("car", "truck", "cat", "ball", "box"),
 }
+ROOFED: tuple[Scene, ...] = ("hall", "room", "desk")  # it never rains in there
 FIXTURES: dict[Scene, tuple[Fixture, ...]] = {
     "yard": ("door", "light"),
     "street": ("light",),

@@ -1,4 +1,4 @@
-"""From the script to pixels, and to the label of every grid cell."""
+"""From the script to pixels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from stream.sources.simulated.backdrop import HIGH, LEVELS, LOW, MARGIN, VARIANTS, backdrop, lights
-from stream.sources.simulated.kinds import COLOURS, KINDS, SIZES
+from stream.sources.simulated import fittings
+from stream.sources.simulated.backdrop import LEVELS, MARGIN, backdrop, lights, side_px
+from stream.sources.simulated.brush import HIGH, LOW
+from stream.sources.simulated.kinds import ROOFED, SIZES, Style
 from stream.sources.simulated.sprites import PAD, PHASES, Figure, Sprite, sprite
+from stream.sources.simulated.weather import rain
 from stream.sources.simulated.world import Actor, Pose, Script, box_of
 
 STRIDE = 0.035  # picture widths per phase of a walk
-SUB = 8  # label samples per cell and axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,49 +68,36 @@ def paint(script: Script, t: float, size: tuple[int, int] = (320, 240), nuisance
 
     Figures are stretched with the picture: they are drawn for 4:3.
     """
-    dark = script.nightness(t)
-    level, variant = round(dark * LEVELS), script.seed % VARIANTS
-    moment = round(t * 1000)
-    place = backdrop(script.scene, variant, level, size)
-    light = lights(script.scene, variant, level, size) if level else None
-    canvas = place.copy()
+    dark, moment, side = script.nightness(t), round(t * 1000), side_px(size)
+    canvas, light = _place(script, t, size, round(dark * LEVELS))
     for actor, pose in script.actors(t):
-        figure, x, y = _figure(actor, pose, size)
-        _lay(canvas, figure, x + MARGIN, y + MARGIN, light)
+        figure, x, y = placed(actor, pose, size, script.style)
+        _lay(canvas, figure, x + side, y + MARGIN, light)
     dx, dy = _shake(nuisance, moment)
-    picture = canvas[MARGIN + dy : MARGIN + dy + size[1], MARGIN + dx : MARGIN + dx + size[0]]
-    return _through_camera(np.ascontiguousarray(picture), nuisance, dark, moment ^ (script.seed << 8))
+    left = side + dx + round(script.view_x(t) * size[0])
+    picture = np.ascontiguousarray(canvas[MARGIN + dy : MARGIN + dy + size[1], left : left + size[0]])
+    if wet := script.rain_at(t):
+        picture = rain(picture, wet, moment)
+    return _through_camera(picture, nuisance, dark, moment ^ (script.seed << 8))
 
 
-def labels(script: Script, t: float, grid: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """What fills each cell of a (rows, columns) grid at media time `t`, without shake.
-
-    Returns:
-        (rows, columns, 2) int64: 1 + index into KINDS and 1 + index into COLOURS of the actor that covers most of
-        the cell, nearer ones hiding farther ones; 0 and 0 where there is none.
-        (rows, columns) float32: the share of the cell which that actor covers.
-    """
-    rows, columns = grid
-    size = columns * SUB, rows * SUB
-    actors = script.actors(t)
-    owner = np.zeros((size[1], size[0]), np.uint8)
-    for i, (actor, pose) in enumerate(actors, start=1):
-        figure, x, y = _figure(actor, pose, size)
-        inside = _clip(figure.solid.shape, x, y, owner.shape)
-        if inside:
-            (sy, sx), (dy, dx) = inside
-            owner[dy, dx][figure.solid[sy, sx]] = i
-    cells = owner.reshape(rows, SUB, columns, SUB)
-    shares = np.stack([(cells == i).mean(axis=(1, 3)) for i in range(1, len(actors) + 1)] or [np.zeros(grid)])
-    best = shares.argmax(axis=0)
-    coverage = shares.max(axis=0).astype(np.float32)
-    names = [(KINDS.index(a.kind) + 1, COLOURS.index(a.colour) + 1) for a, _ in actors] or [(0, 0)]
-    found = np.asarray(names, np.int64)[best]
-    found[coverage == 0] = 0
-    return found, coverage
+def _place(
+    script: Script, t: float, size: tuple[int, int], level: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16] | None]:
+    """The place without actors, wider than the picture, and the light that falls on them; None is full daylight."""
+    variant, now = script.seed % fittings.VARIANTS, script.fixtures(t)
+    fixed = now.get("door", False), now.get("light", False)
+    canvas = backdrop(script.scene, variant, level, size, fixed, script.style).copy()
+    if box := fittings.clock_box(script.scene):
+        w, h = round((box[2] - box[0]) * size[0]), round((box[3] - box[1]) * size[1])
+        x, y = side_px(size) + round(box[0] * size[0]), MARGIN + round(box[1] * size[1])
+        canvas[y : y + h, x : x + w] = fittings.clock_face(int((script.wall_s + t) // 60), (w, h))
+    if level == 0 and script.scene not in ROOFED:
+        return canvas, None
+    return canvas, lights(script.scene, variant, level, size, fixed[1])
 
 
-def _figure(actor: Actor, pose: Pose, size: tuple[int, int]) -> tuple[Sprite, int, int]:
+def placed(actor: Actor, pose: Pose, size: tuple[int, int], style: Style = "plain") -> tuple[Sprite, int, int]:
     """The actor's sprite and the pixel of its upper left corner."""
     x0, _, x1, y1 = box_of(actor, pose)
     # Sizes in steps of 3 %: few sprites to keep, and no shimmer as someone walks towards the camera.
@@ -117,7 +106,8 @@ def _figure(actor: Actor, pose: Pose, size: tuple[int, int]) -> tuple[Sprite, in
     width, height = max(round(w * scale * size[0]), 2), max(round(h * scale * size[1]), 2)
     still = pose.vx == 0 or actor.kind == "box"
     phase = int(pose.walked / STRIDE) % PHASES if not still else -1
-    image = sprite(Figure(actor.kind, actor.colour, phase, pose.facing, actor.look, pose.loaded), (width, height))
+    who = Figure(actor.kind, actor.colour, phase, pose.facing, actor.look, pose.loaded, actor.number, style)
+    image = sprite(who, (width, height))
     h, w = image.solid.shape
     x = round((x0 + x1) / 2 * size[0] - w / 2)
     y = round(y1 * size[1] - h * (1 + PAD) / (1 + 2 * PAD))
@@ -127,7 +117,7 @@ def _figure(actor: Actor, pose: Pose, size: tuple[int, int]) -> tuple[Sprite, in
 Slices = tuple[slice, slice]
 
 
-def _clip(shape: tuple[int, ...], x: int, y: int, canvas: tuple[int, ...]) -> tuple[Slices, Slices] | None:
+def overlap(shape: tuple[int, ...], x: int, y: int, canvas: tuple[int, ...]) -> tuple[Slices, Slices] | None:
     """Slices (y, x) of the sprite and of the canvas where they overlap."""
     x0, y0 = max(x, 0), max(y, 0)
     x1, y1 = min(x + shape[1], canvas[1]), min(y + shape[0], canvas[0])
@@ -137,7 +127,7 @@ def _clip(shape: tuple[int, ...], x: int, y: int, canvas: tuple[int, ...]) -> tu
 
 
 def _lay(canvas: NDArray[np.uint8], figure: Sprite, x: int, y: int, light: NDArray[np.uint16] | None) -> None:
-    inside = _clip(figure.solid.shape, x, y, canvas.shape)
+    inside = overlap(figure.solid.shape, x, y, canvas.shape)
     if not inside:
         return
     source, target = inside

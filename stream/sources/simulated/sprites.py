@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from stream.sources.simulated.kinds import RGB, SIZES, Colour, Kind
+from stream.sources.simulated.kinds import RGB, SIZES, Colour, Kind, Style
 
 PHASES = 4  # steps of a walk, or of a turn of a wheel
 PAD = 0.12  # room around the figure for its outline and shadow, fraction of its size
@@ -41,6 +41,8 @@ class Figure(NamedTuple):
     facing: int = 1  # +1 right, -1 left
     look: int = 0  # which skin and hair
     loaded: bool = False  # arms forward
+    number: str = ""  # on the side of a truck, two digits
+    style: Style = "plain"
 
 
 class _Pen:
@@ -70,6 +72,19 @@ class _Pen:
     def pie(self, *box: float, start: float, end: float, fill: Paint) -> None:
         self.draw.pieslice(self._xy(box), start, end, fill=fill)
 
+    def mirror(self) -> None:
+        """Look the other way."""
+        self.image = self.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def letter(self, *box: float, text: str, fill: Paint) -> None:
+        """One sign that fills a box."""
+        x0, y0, x1, y1 = self._xy(box)
+        font = ImageFont.load_default(size=int((y1 - y0) * 1.22))
+        left, top, right, bottom = self.draw.textbbox((0, 0), text, font=font)
+        at = (x0 + x1 - left - right) / 2, (y0 + y1 - top - bottom) / 2
+        self.draw.text(at, text, font=font, fill=fill, stroke_width=SCALE, stroke_fill=fill)
+
     def limb(self, *points: float, width: float, fill: Paint) -> None:
         """A line of several points with round ends and joints."""
         self.draw.line(self._xy(points), fill=fill, width=round(width * SCALE), joint="curve")
@@ -85,12 +100,10 @@ def shade(colour: Paint, factor: float) -> Paint:
     return tuple(min(round(c + (243 - c) * (factor - 1)), 243) for c in colour)  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=640)
 def sprite(figure: Figure, size: tuple[int, int]) -> Sprite:
     """The figure with a box of `size` = (width, height) px."""
-    image = _master(figure._replace(facing=1))
-    if figure.facing < 0:
-        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    image = _master(figure)
     width, height = size
     full = max(round(width * (1 + 2 * PAD)), 2), max(round(height * (1 + 2 * PAD)), 2)
     small = np.asarray(image.resize(full, Image.Resampling.BOX), np.float32)
@@ -112,19 +125,46 @@ def _shadow(size: tuple[int, int]) -> NDArray[np.float32]:
     return shade_field
 
 
-@lru_cache(maxsize=448)
+@lru_cache(maxsize=320)
 def _master(figure: Figure) -> Image.Image:
     w, h = SIZES[figure.kind][0] * 320, SIZES[figure.kind][1] * 240
     pen = _Pen(w, h)
-    _FIGURES[figure.kind](pen, RGB[figure.colour], figure)
-    return _outlined(pen.image, light=figure.colour == "black")
+    _FIGURES[figure.kind](pen, _toned(RGB[figure.colour], figure.style), figure)
+    if figure.facing < 0:
+        pen.mirror()
+    for box, digit in zip(digit_boxes(figure.facing), figure.number, strict=False):
+        pen.letter(*box, text=digit, fill=(20, 20, 24) if _is_light(RGB[figure.colour]) else (243, 243, 238))
+    if figure.style == "soft":
+        return pen.image.filter(ImageFilter.BoxBlur(1)).convert("RGBa")
+    return _outlined(pen.image, light=figure.colour == "black", wide=5.5 if figure.style == "comic" else 2.5)
 
 
-def _outlined(image: Image.Image, light: bool) -> Image.Image:
-    """A thin contour, so that white shows before a white wall and black at night."""
+def _is_light(colour: Paint) -> bool:
+    """Whether dark digits stand out better on it than white ones."""
+    return 0.30 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 130
+
+
+def digit_boxes(facing: int) -> tuple[tuple[float, float, float, float], ...]:
+    """Where the two digits of a truck stand, px of a 320x240 picture from the corner of its box; never mirrored."""
+    left = 8.0 if facing > 0 else SIZES["truck"][0] * 320 - 88
+    return (left, 9, left + 38, 55), (left + 42, 9, left + 80, 55)
+
+
+def _toned(colour: Paint, style: Style) -> Paint:
+    """Paler in the soft style, flat and full in the comic one."""
+    if style == "soft":
+        grey = sum(colour) / 3
+        return tuple(round(grey + 0.82 * (c - grey)) for c in colour)  # type: ignore[return-value]
+    if style == "comic":
+        return tuple(min(max(round(c / 48) * 48, 14), 243) for c in colour)  # type: ignore[return-value]
+    return colour
+
+
+def _outlined(image: Image.Image, light: bool, wide: float) -> Image.Image:
+    """A contour, so that white shows before a white wall and black at night."""
     alpha = image.getchannel("A")
     # A blur and a threshold: widens as a maximum filter would, at a tenth of its cost.
-    rim = alpha.filter(ImageFilter.BoxBlur(2.5)).point([min(v * 6, 255) for v in range(256)])
+    rim = alpha.filter(ImageFilter.BoxBlur(wide)).point([min(v * 6, 255) for v in range(256)])
     contour = Image.new("RGBA", image.size, (118, 118, 124, 255) if light else (34, 32, 38, 255))
     contour.putalpha(rim)
     contour.alpha_composite(image)
@@ -180,6 +220,40 @@ def _car(pen: _Pen, c: Paint, who: Figure) -> None:
             a = math.pi * (max(who.phase, 0) / PHASES / 2 + k / 2)
             u, v = 5 * math.cos(a), 5 * math.sin(a)
             pen.limb(x - u, 39 - v, x + u, 39 + v, width=1.5, fill=(92, 94, 100))
+
+
+def _truck(pen: _Pen, c: Paint, who: Figure) -> None:
+    pen.slab(2, 60, 130, 68, fill=(52, 52, 58), round_px=2)
+    pen.slab(1, 2, 96, 62, fill=c, round_px=3)
+    pen.slab(1, 57, 96, 62, fill=shade(c, 0.66), round_px=2)
+    pen.shape(99, 62, 99, 18, 118, 18, 130, 40, 130, 62, fill=shade(c, 0.86))
+    pen.shape(104, 38, 104, 23, 116, 23, 124, 38, fill=(140, 178, 198))
+    pen.slab(124, 48, 131, 55, fill=(243, 236, 190), round_px=2)
+    pen.slab(100, 44, 108, 46, fill=shade(c, 0.55), round_px=1)
+    for x in (22, 44, 112):
+        pen.oval(x - 11, 55, x + 11, 77, fill=(22, 22, 24))
+        pen.oval(x - 5, 61, x + 5, 71, fill=(170, 172, 178))
+        a = math.pi * max(who.phase, 0) / PHASES
+        pen.limb(
+            x - 4 * math.cos(a), 66 - 4 * math.sin(a), x + 4 * math.cos(a), 66 + 4 * math.sin(a), width=1.5, fill=DARK
+        )
+
+
+def _cat(pen: _Pen, c: Paint, who: Figure) -> None:
+    s, far = _swing(who.phase), shade(c, 0.55)
+    pen.limb(7, 21, 3, 13, 5, 5, 10, 2, width=3.4, fill=shade(c, 0.85))
+    for x, d in ((11, -1), (25, 1)):
+        pen.limb(x + 2, 22, x + 2 + 3 * s * d, 32.5, width=3, fill=far)
+    pen.oval(5, 13, 31, 27, fill=c)
+    for x, d in ((9, 1), (26, -1)):
+        pen.limb(x, 22, x + 3 * s * d, 32.5, width=3.4, fill=shade(c, 0.85))
+    pen.oval(24, 5, 39, 19, fill=c)
+    pen.shape(25, 9, 25.5, 0.5, 31, 6, fill=c)
+    pen.shape(33, 6, 38, 0.5, 38.5, 9, fill=c)
+    pen.shape(26.4, 7.5, 26.6, 3, 29.4, 6, fill=(214, 150, 150))
+    for x in (29, 35):
+        pen.oval(x - 1.6, 9.5, x + 1.6, 13, fill=(150, 200, 90) if max(c) < 90 else DARK)
+    pen.shape(31, 14, 34, 14, 32.5, 16, fill=(214, 120, 120))
 
 
 def _dog(pen: _Pen, c: Paint, who: Figure) -> None:
@@ -240,7 +314,9 @@ def _box(pen: _Pen, c: Paint, _: Figure) -> None:
 _FIGURES: dict[Kind, Callable[[_Pen, Paint, Figure], None]] = {
     "person": _person,
     "car": _car,
+    "truck": _truck,
     "dog": _dog,
+    "cat": _cat,
     "bicycle": _bicycle,
     "ball": _ball,
     "box": _box,

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from stream.sources.simulated.balance import Balance
 from stream.sources.simulated.history import History
 from stream.sources.simulated.kinds import COLOURS, KINDS, SCENES, TRAINED_STYLES
-from stream.sources.simulated.paint import draw_nuisance, labels, paint
+from stream.sources.simulated.labelling import labels
+from stream.sources.simulated.paint import draw_nuisance, paint
 from stream.sources.simulated.questions_present import AHEAD_S
 from stream.sources.simulated.quiz import Item, ask
 from stream.sources.simulated.wording import DIGITS, corpus

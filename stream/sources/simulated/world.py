@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from stream.sources.simulated import fixtures
-from stream.sources.simulated.kinds import FIXTURES, SCENES, SIZES, STYLES, Colour, Fixture, Kind, Scene, Style
+from stream.sources.simulated.kinds import FIXTURES, ROOFED, SCENES, SIZES, STYLES, Colour, Fixture, Kind, Scene, Style
 
 CHAPTER_S = 64.0
 CROWD = 4  # actors present at once, at most
@@ -199,7 +199,7 @@ class Script:
 
     def rain_at(self, t: float) -> float:
         """0 where it is dry, 1 in the heaviest rain; smooth in between."""
-        if not self.rain:
+        if not self.rain or self.scene in ROOFED:
             return 0.0
         turn = t / (150 + self.seed % 97) + self.seed % 11 / 11
         return min(max(0.5 + 1.4 * math.sin(2 * math.pi * turn), 0.0), 1.0)

@@ -23,7 +23,8 @@ from stream.journal import Journal
 from stream.meters import Meters
 from stream.sight import Sight
 from stream.sources.simulated.kinds import PLURALS
-from stream.sources.simulated.paint import labels, paint
+from stream.sources.simulated.labelling import labels
+from stream.sources.simulated.paint import paint
 from stream.sources.simulated.truth import visible
 from stream.sources.simulated.world import Script
 from stream.station import Station

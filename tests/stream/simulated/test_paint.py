@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from stream.sources.simulated.backdrop import LEVELS, lights
 from stream.sources.simulated.backdrop import MARGIN as M
 from stream.sources.simulated.kinds import COLOURS, KINDS, RGB, SCENES, SIZES, Colour
-from stream.sources.simulated.paint import CLEAN, GOOD, Nuisance, draw_nuisance, labels, paint
+from stream.sources.simulated.labelling import labels
+from stream.sources.simulated.paint import CLEAN, GOOD, Nuisance, draw_nuisance, paint
 from stream.sources.simulated.sprites import Figure, sprite
 from stream.sources.simulated.truth import Seen, visible
 from stream.sources.simulated.world import Script
