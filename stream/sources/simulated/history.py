@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from stream.sources.simulated.kinds import Colour, Fixture, Kind
-from stream.sources.simulated.truth import Seen, Side, everyone, leaving, visible
+from stream.sources.simulated.truth import Seen, Side, everyone, fixtures_seen, leaving, visible
 from stream.sources.simulated.world import Actor, Script
 
 CLEAR = 0.6  # a thing is clearly there when this share of it shows
@@ -145,7 +145,7 @@ class History:
                 sample = Sample(t, seen.x, seen.y, seen.velocity[0], seen.shown_fraction, seen.mate)
                 who[seen.actor_id] = seen
                 found.setdefault(seen.actor_id, []).append(sample)
-            glance = _glance(script, t)
+            glance = _glance(script, t, look)
             if not glances or glance[1:] != glances[-1][1:]:
                 glances.append(glance)
         cast = everyone(script, t0, t1)
@@ -192,8 +192,8 @@ def _later(track: Track, by_s: float) -> Track:
     return replace(track, samples=samples, exit=leaves)
 
 
-def _glance(script: Script, t: float) -> Glance:
-    state = script.fixtures(t)
+def _glance(script: Script, t: float, look: Sequence[Seen]) -> Glance:
+    state = fixtures_seen(script, t, look)
     return Glance(t, state.get("door"), state.get("light"))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
+from stream.sources.simulated.fittings import VARIANTS, fixture_box
 from stream.sources.simulated.fixtures import switches
-from stream.sources.simulated.kinds import Colour, Fixture, Kind
+from stream.sources.simulated.kinds import Colour, Fixture, Kind, Scene
 from stream.sources.simulated.stories import stops
 from stream.sources.simulated.world import CHAPTER_S, Actor, Script, Waypoint, box_of
 
@@ -94,6 +96,19 @@ def visible(script: Script, t: float, least: float = 0.05) -> list[Seen]:
     return found
 
 
+def fixtures_seen(script: Script, t: float, seen: Sequence[Seen], least: float = 0.6) -> dict[Fixture, bool | None]:
+    """Whether the door is open and the light on at `t`; None for one of which less than `least` shows.
+
+    `seen` is all that is in the picture at that time.
+    """
+    before = [s.box for s in seen if s.kind != "bicycle"]
+    view, found = script.view_x(t), dict[Fixture, bool | None]()
+    for fixture, on in script.fixtures(t).items():
+        box = _moved(_place(script.scene, script.seed % VARIANTS, fixture), -view)
+        found[fixture] = on if shown_share(box, before) >= least else None
+    return found
+
+
 def everyone(script: Script, t0: float, t1: float) -> dict[int, Actor]:
     """All actors that may be there at any time from t0 to t1 (media time, s), by their ids."""
     chapters = range(int(max(t0, 0.0) // CHAPTER_S), int(max(t1, t0, 0.0) // CHAPTER_S) + 1)
@@ -150,6 +165,11 @@ def _crossing(script: Script, a: Waypoint, b: Waypoint, edge: float) -> float:
     for _ in range(12 if script.pan else 1):  # the turn changes little on the way: this settles fast
         t = a.t + (edge + script.view_x(t) - a.x) / pace
     return t
+
+
+@lru_cache(maxsize=256)
+def _place(scene: Scene, variant: int, fixture: Fixture) -> Box:
+    return fixture_box(scene, variant, fixture)
 
 
 def _moved(box: Box, by: float) -> Box:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 
 from stream.sources.simulated import world
+from stream.sources.simulated.fittings import fixture_box
 from stream.sources.simulated.fixtures import LEAST_S, switches
 from stream.sources.simulated.kinds import CAST, FIXTURES, SCENES
-from stream.sources.simulated.truth import events, visible
+from stream.sources.simulated.truth import events, fixtures_seen, visible
 from stream.sources.simulated.world import CHAPTER_S, Actor, Script
 
 HOUR_S = 3600.0
@@ -126,3 +128,23 @@ def test_rain_comes_and_goes_smoothly() -> None:
 def test_what_cannot_be_drawn_is_refused_with_a_sentence(change: dict[str, object], word: str) -> None:
     with pytest.raises(ValueError, match=word):
         Script(1, "yard", **change)  # type: ignore[arg-type]
+
+
+def test_a_door_behind_something_is_neither_open_nor_closed() -> None:
+    told: Counter[bool] = Counter()
+    for seed in range(30):
+        script = Script(seed, "yard", pan=0.1 * (seed % 2))
+        x0, y0, x1, y1 = fixture_box("yard", seed, "door")
+        for t in np.arange(0, 600, 2.0):
+            look = visible(script, t, least=0)
+            state = fixtures_seen(script, t, look)["door"]
+            assert state in {None, script.fixtures(t)["door"]}
+            x, y = np.meshgrid(np.linspace(x0, x1, 50) - script.view_x(t), np.linspace(y0, y1, 50))
+            free = (x > 0) & (x < 1)
+            for a, b, c, d in (s.box for s in look if s.kind != "bicycle"):  # one sees through
+                free &= ~((a < x) & (x < c) & (b < y) & (y < d))
+            if abs(free.mean() - 0.6) > 0.08:
+                assert (state is not None) == bool(free.mean() > 0.6)
+                told[state is not None] += 1
+    assert told[False] > 5
+    assert told[True] > 5000
