@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 
 from stream.sources.simulated.brush import HEIGHT, HIGH, LOW, WIDTH
 from stream.sources.simulated.fittings import LAMP_Y, door_x, lamp_x, paint_door, paint_lamp, place_rng
@@ -29,7 +29,7 @@ _PAINTERS: dict[Scene, Callable[[Image.Image, np.random.Generator, int], None]] 
 }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=48)
 def backdrop(
     scene: Scene, variant: int, level: int, size: tuple[int, int], fixed: tuple[bool, bool], style: Style
 ) -> NDArray[np.uint8]:
@@ -42,7 +42,7 @@ def backdrop(
     return np.clip(np.rint(lit), LOW, HIGH).astype(np.uint8)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=48)
 def lights(scene: Scene, variant: int, level: int, size: tuple[int, int], lamp: bool) -> NDArray[np.uint16]:
     """(H + 2 MARGIN, W + 2 side, 3): light at each pixel, 256 is full daylight. At night the sky, and a lit lamp."""
     day = np.float32(INDOORS if scene in ROOFED else 1)
@@ -56,6 +56,7 @@ def lights(scene: Scene, variant: int, level: int, size: tuple[int, int], lamp: 
     return np.ascontiguousarray(np.broadcast_to(np.rint(field).astype(np.uint16), shape))
 
 
+@lru_cache(maxsize=16)
 def _glow(scene: Scene, variant: int, size: tuple[int, int]) -> NDArray[np.float32]:
     """(H + 2 MARGIN, W + 2 side) in 0..1: how much of the lamp's light falls there; walls and ceiling throw it back."""
     y, x = np.mgrid[0 : size[1] + 2 * MARGIN, 0 : size[0] + 2 * side_px(size)].astype(np.float32)
@@ -86,9 +87,14 @@ def _master(scene: Scene, variant: int, fixed: tuple[bool, bool], style: Style) 
         paint_door(image, scene, variant, fixed[0])
     if "light" in FIXTURES[scene]:
         paint_lamp(image, scene, variant, fixed[1])
-    grain = np.asarray(_styled(image, style), np.float32)
-    grain = grain + place_rng(scene, variant, 2).normal(0, 2.2, (HEIGHT, WIDTH, 1))
-    return Image.fromarray(np.clip(grain, LOW, HIGH).astype(np.uint8))
+    drawn = np.asarray(_styled(image, style)).astype(np.int16) + _grain()
+    return Image.fromarray(np.clip(drawn, LOW, HIGH, out=drawn).astype(np.uint8))
+
+
+@lru_cache(maxsize=1)
+def _grain() -> NDArray[np.int16]:
+    """(HEIGHT, WIDTH, 1): what no wall is without."""
+    return np.rint(np.random.default_rng(2).normal(0, 2.2, (HEIGHT, WIDTH, 1))).astype(np.int16)
 
 
 @lru_cache(maxsize=24)
@@ -101,9 +107,7 @@ def _empty(scene: Scene, variant: int) -> Image.Image:
 
 def _styled(image: Image.Image, style: Style) -> Image.Image:
     if style == "soft":
-        soft = np.asarray(image.filter(ImageFilter.GaussianBlur(2.5)), np.float32)
-        grey = soft.mean(2, keepdims=True)
-        return Image.fromarray((grey + 0.7 * (soft - grey)).astype(np.uint8))
+        return ImageEnhance.Color(image.filter(ImageFilter.BoxBlur(2))).enhance(0.7)
     if style == "comic":
         return _inked(image)
     return image

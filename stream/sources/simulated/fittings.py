@@ -16,8 +16,8 @@ from stream.sources.simulated.brush import HEIGHT, WIDTH, Paint, lighter
 from stream.sources.simulated.kinds import FIXTURES, SCENES, Fixture, Scene
 
 VARIANTS = 16  # different places per scene
-DOORS: dict[Scene, tuple[int, int, int]] = {"yard": (78, 138, 272), "hall": (190, 66, 272), "room": (92, 74, 276)}
-CLOCK_XY: dict[Scene, tuple[float, float]] = {"hall": (0.64, 0.012), "room": (0.415, 0.09), "desk": (0.70, 0.03)}
+DOORS: dict[Scene, tuple[int, int, int]] = {"yard": (80, 124, 272), "hall": (190, 82, 272), "room": (92, 80, 276)}
+CLOCK_XY: dict[Scene, tuple[float, float]] = {"hall": (0.64, 0.03), "room": (0.415, 0.09), "desk": (0.70, 0.03)}
 CLOCK_SIZE = 0.17, 0.10  # fractions of the picture
 LAMP_Y = 0.078  # of the bulb
 _IRON: Paint = (58, 60, 66)
@@ -66,6 +66,7 @@ def paint_door(image: Image.Image, scene: Scene, variant: int, is_open: bool) ->
     """A leaf in its frame, or the opening behind it."""
     draw, rng = ImageDraw.Draw(image), place_rng(scene, variant, 11)
     wide, top, bottom = DOORS[scene]
+    wide, bottom = wide - 1, bottom - 1  # both edges of a shape are drawn
     x, tone = door_x(scene, variant), int(rng.uniform(-10, 10))
     if scene == "hall":
         _gate(draw, (x, top, x + wide, bottom), tone, is_open)
@@ -75,7 +76,7 @@ def paint_door(image: Image.Image, scene: Scene, variant: int, is_open: bool) ->
     if is_open:
         draw.rectangle((x, top, x + wide, bottom), fill=(24, 22, 24))
         draw.polygon((x, bottom, x + wide, bottom, x + wide - 18, bottom - 34, x + 18, bottom - 34), fill=(62, 54, 46))
-        draw.polygon((x, top, x + 15, top + 12, x + 15, bottom + 10, x, bottom), fill=lighter(leaf, 14))
+        draw.polygon((x, top, x + 15, top + 12, x + 15, bottom, x, bottom), fill=lighter(leaf, 14))
         return
     draw.rectangle((x, top, x + wide, bottom), fill=leaf)
     for u in (x + 9, x + wide // 2 + 4):

@@ -16,7 +16,7 @@ LABELS = ("kind", "colour", "state", "digit1", "digit2")  # columns
 STATES: dict[Fixture, tuple[int, int]] = {"door": (1, 2), "light": (3, 4)}  # class when shut or dark, open or lit
 THIRD = 1 / 3  # of a cell that a fixture covers: then the cell shows it
 HIDDEN = 0.3  # of a cell covered by actors: then its fixture is unclear
-HELD, SLIVER = 0.18, 0.03  # shares of a digit in a cell: with more than HELD it is named, with more than SLIVER unclear
+HELD = 0.18  # share of a digit in a cell that names it; with less the cell is unclear
 READABLE = 0.8  # of a digit must show
 
 
@@ -26,9 +26,9 @@ def labels(script: Script, t: float, grid: tuple[int, int]) -> tuple[NDArray[np.
     Returns:
         (rows, columns, len(LABELS)) int64. kind and colour: 1 + index into KINDS and COLOURS of the actor that covers
         most of the cell, nearer ones hiding farther ones, 0 where there is none. state: 1 door closed, 2 door open,
-        3 light off, 4 light on, 0 nothing of the sort, -1 hidden behind actors. digit1 and digit2: 1 + the digit of a
-        truck's number in the cells that hold most of it, -1 in those with a sliver of it and where it is partly
-        hidden or cut off, 0 elsewhere.
+        3 light off, 4 light on, 0 nothing of the sort, -1 its edge or where actors hide it. digit1 and digit2: 1 + the
+        digit of a truck's number in the cells that hold most of it, -1 in those with a sliver of it and where it is
+        partly hidden or cut off, 0 elsewhere.
         (rows, columns) float32: the share of the cell which that actor covers.
     """
     actors = script.actors(t)
@@ -54,7 +54,7 @@ def _owners(script: Script, t: float, grid: tuple[int, int], actors: list[tuple[
     size = grid[1] * SUB, grid[0] * SUB
     owner = np.zeros((size[1], size[0]), np.uint8)
     for i, (actor, pose) in enumerate(actors, start=1):
-        figure, x, y = placed(actor, pose, size)
+        figure, x, y = placed(actor, pose, size, script.style)
         inside = overlap(figure.solid.shape, x - round(script.view_x(t) * size[0]), y, owner.shape)
         if inside:
             (sy, sx), (dy, dx) = inside
@@ -69,9 +69,11 @@ def _states(script: Script, t: float, grid: tuple[int, int], hidden: NDArray[np.
         x0, y0, x1, y1 = fixture_box(script.scene, script.seed % VARIANTS, fixture)
         view = script.view_x(t)
         shown = _shares((x0 - view, y0, x1 - view, y1), grid)
-        holds = (shown > THIRD) | ((shown > 0) & (shown == shown.max()))
-        found[holds] = STATES[fixture][on]
-        found[holds & (hidden > HIDDEN)] = -1
+        # On a coarse grid it may cover a third of no cell: then the one with most of it shows it.
+        whole = x0 >= view and x1 <= 1 + view
+        holds = (shown > THIRD) | (whole & (shown == shown.max()))
+        found[shown > 0] = -1
+        found[holds & (hidden < HIDDEN)] = STATES[fixture][on]
     return found
 
 
@@ -90,7 +92,7 @@ def _number(found: NDArray[np.int64], actor: Actor, pose: Pose, view: float, min
         inside = slice(max(place[1], 0), max(end[1], 0)), slice(max(place[0], 0), max(end[0], 0))
         shown[inside] = mine[inside]
         shares = shown.reshape(grid[0], SUB, grid[1], SUB).sum(axis=(1, 3)) / area
-        found[shares > SLIVER, column] = -1
+        found[shares > 0, column] = -1
         if shares.sum() >= READABLE:
             found[shares > HELD, column] = int(digit) + 1
 

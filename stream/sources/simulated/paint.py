@@ -13,8 +13,9 @@ from PIL import Image, ImageFilter
 from stream.sources.simulated import fittings
 from stream.sources.simulated.backdrop import LEVELS, MARGIN, backdrop, lights, side_px
 from stream.sources.simulated.brush import HIGH, LOW
+from stream.sources.simulated.figures import PAD, PHASES, Figure
 from stream.sources.simulated.kinds import ROOFED, SIZES, Style
-from stream.sources.simulated.sprites import PAD, PHASES, Figure, Sprite, sprite
+from stream.sources.simulated.sprites import Sprite, sprite
 from stream.sources.simulated.weather import rain
 from stream.sources.simulated.world import Actor, Pose, Script, box_of
 
