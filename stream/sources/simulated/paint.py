@@ -136,7 +136,8 @@ def _lay(canvas: NDArray[np.uint8], figure: Sprite, x: int, y: int, light: NDArr
     if light is not None:
         lit = np.right_shift(ink * light[target], np.uint16(8))  # 245 * 261 still fits 16 bits
         ink = np.minimum(lit, np.uint16(HIGH))
-    canvas[target] = ((canvas[target] * figure.veil[source]) >> 8) + ink
+    mixed = ((canvas[target] * figure.veil[source]) >> 8) + ink
+    canvas[target] = np.maximum(mixed, np.uint16(LOW), out=mixed)  # black by night still leaves room for noise
 
 
 def _shake(nuisance: Nuisance, moment: int) -> tuple[int, int]:

@@ -169,12 +169,15 @@ def test_figures_face_the_way_they_go_and_move_their_legs() -> None:
 
 
 def test_noise_neither_wraps_nor_shifts_the_picture() -> None:
-    script = Script(3, "yard", day=False)
-    clean = paint(script, 7.0, nuisance=CLEAN).astype(int)
-    noisy = paint(script, 7.0, nuisance=Nuisance(noise=3.0, night_noise=3.0)).astype(int)
-    assert np.abs(noisy - clean).max() <= 9
-    assert 4 < (noisy - clean).std() < 7
-    assert abs((noisy - clean).mean()) < 0.1
+    loud = Nuisance(noise=3.0, night_noise=3.0)
+    for scene in SCENES:
+        script = Script(3, scene, day=False, rain=True)
+        for t in range(5, 200, 9):
+            clean = paint(script, t, nuisance=CLEAN).astype(int)
+            noisy = paint(script, t, nuisance=loud).astype(int)
+            assert np.abs(noisy - clean).max() <= 9
+            assert 4 < (noisy - clean).std() < 7
+            assert abs((noisy - clean).mean()) < 0.1
 
 
 def test_every_nuisance_changes_the_picture_and_repeats() -> None:
