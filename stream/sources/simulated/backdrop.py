@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter
 
-from stream.sources.simulated.brush import HEIGHT, HIGH, LOW, WIDTH
+from stream.sources.simulated.brush import HEIGHT, HIGH, LEFT, LOW, RIGHT
 from stream.sources.simulated.fittings import LAMP_Y, door_x, lamp_x, paint_door, paint_lamp, place_rng
 from stream.sources.simulated.indoors import desk, hall, room
 from stream.sources.simulated.kinds import FIXTURES, ROOFED, Scene, Style
@@ -35,9 +35,11 @@ def backdrop(
 ) -> NDArray[np.uint8]:
     """(H + 2 MARGIN, W + 2 side, 3) uint8: the empty place at light `level` (0 day .. LEVELS night).
 
-    `fixed`: is the door open, is the light on. `side` is what `side_px` says; beyond the picture it is mirrored.
+    `fixed`: is the door open, is the light on. `side` is what `side_px` says.
     """
-    day = _wide(np.asarray(_master(scene, variant, fixed, style).resize(size, Image.Resampling.BOX)), size)
+    wide = size[0] + 2 * (side_px(size) - MARGIN), size[1]
+    day = np.asarray(_master(scene, variant, fixed, style).resize(wide, Image.Resampling.BOX))
+    day = np.pad(day, ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), mode="edge")
     lit = day.astype(np.float32) * (lights(scene, variant, level, size, fixed[1]).astype(np.float32) / 256)
     return np.clip(np.rint(lit), LOW, HIGH).astype(np.uint8)
 
@@ -75,11 +77,6 @@ def side_px(size: tuple[int, int]) -> int:
     return MARGIN + round(MOST_PAN * size[0])
 
 
-def _wide(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    side = side_px(size)
-    return np.pad(picture, ((MARGIN, MARGIN), (side, side), (0, 0)), mode="reflect")
-
-
 @lru_cache(maxsize=48)
 def _master(scene: Scene, variant: int, fixed: tuple[bool, bool], style: Style) -> Image.Image:
     image = _empty(scene, variant).copy()
@@ -93,14 +90,14 @@ def _master(scene: Scene, variant: int, fixed: tuple[bool, bool], style: Style) 
 
 @lru_cache(maxsize=1)
 def _grain() -> NDArray[np.int16]:
-    """(HEIGHT, WIDTH, 1): what no wall is without."""
-    return np.rint(np.random.default_rng(2).normal(0, 2.2, (HEIGHT, WIDTH, 1))).astype(np.int16)
+    """(HEIGHT, RIGHT - LEFT, 1): what no wall is without."""
+    return np.rint(np.random.default_rng(2).normal(0, 2.2, (HEIGHT, RIGHT - LEFT, 1))).astype(np.int16)
 
 
 @lru_cache(maxsize=24)
 def _empty(scene: Scene, variant: int) -> Image.Image:
     """The place without what changes in it."""
-    image = Image.new("RGB", (WIDTH, HEIGHT))
+    image = Image.new("RGB", (RIGHT - LEFT, HEIGHT))
     _PAINTERS[scene](image, place_rng(scene, variant, 1), door_x(scene, variant))
     return image
 

@@ -2,12 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw
 
-WIDTH, HEIGHT = 640, 480  # of the master
+from stream.sources.simulated.world import MOST_PAN
+
+WIDTH, HEIGHT = 640, 480  # of the master, as far as a camera that looks straight ahead sees it
+LEFT, RIGHT = -round(MOST_PAN * WIDTH), WIDTH + round(MOST_PAN * WIDTH)  # as far as one that turns does
 LOW, HIGH = 12, 243  # pixel range of everything painted: leaves room for noise
 Paint = tuple[int, int, int]
+
+
+class Easel:
+    """Draws on a master picture, from LEFT to RIGHT; options are those of PIL's `ImageDraw`."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self._draw = ImageDraw.Draw(image)
+
+    def line(self, xy: Sequence[float], **how: Any) -> None:
+        """A line through points."""
+        self._draw.line(_moved(xy), **how)
+
+    def polygon(self, xy: Sequence[float], **how: Any) -> None:
+        """An area with corners."""
+        self._draw.polygon(_moved(xy), **how)
+
+    def rectangle(self, xy: Sequence[float], **how: Any) -> None:
+        """A box; both its edges are drawn."""
+        self._draw.rectangle(_moved(xy), **how)
+
+    def rounded_rectangle(self, xy: Sequence[float], radius: float, **how: Any) -> None:
+        """A box without sharp corners."""
+        self._draw.rounded_rectangle(_moved(xy), radius, **how)
+
+    def ellipse(self, xy: Sequence[float], **how: Any) -> None:
+        """What fills a box, round."""
+        self._draw.ellipse(_moved(xy), **how)
+
+
+def _moved(xy: Sequence[float]) -> list[float]:
+    return [p - LEFT if i % 2 == 0 else p for i, p in enumerate(xy)]
+
+
+def cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """A piece of a master picture."""
+    return image.crop((box[0] - LEFT, box[1], box[2] - LEFT, box[3]))
+
+
+def put(image: Image.Image, piece: Image.Image, x: int, y: int) -> None:
+    """Lay a piece on a master picture."""
+    image.paste(piece, (x - LEFT, y))
 
 
 def tint(colour: Paint, rng: np.random.Generator, by: float = 10) -> Paint:
@@ -22,7 +69,7 @@ def fade(image: Image.Image, box: tuple[int, int, int, int], top: Paint, bottom:
     x0, y0, x1, y1 = box
     u = np.linspace(0, 1, y1 - y0)[:, None, None]
     rows = (1 - u) * np.array(top) + u * np.array(bottom)
-    image.paste(Image.fromarray(np.broadcast_to(rows, (y1 - y0, x1 - x0, 3)).astype(np.uint8)), (x0, y0))
+    put(image, Image.fromarray(np.broadcast_to(rows, (y1 - y0, x1 - x0, 3)).astype(np.uint8)), x0, y0)
 
 
 def mottle(image: Image.Image, box: tuple[int, int, int, int], rng: np.random.Generator, cell: int, by: float) -> None:
@@ -32,11 +79,11 @@ def mottle(image: Image.Image, box: tuple[int, int, int, int], rng: np.random.Ge
     seeds = rng.normal(0, 1, (max(h // cell, 2), max(w // cell, 2))).astype(np.float32)
     patch = np.asarray(Image.fromarray(seeds).resize((w, h), Image.Resampling.BICUBIC))
     fine = rng.normal(0, 0.6, (h // 2 + 1, w // 2 + 1)).repeat(2, 0).repeat(2, 1)[:h, :w]
-    area = np.asarray(image.crop(box), np.float32) + by * (patch + fine)[..., None]
-    image.paste(Image.fromarray(np.clip(area, LOW, HIGH).astype(np.uint8)), (x0, y0))
+    area = np.asarray(cut(image, box), np.float32) + by * (patch + fine)[..., None]
+    put(image, Image.fromarray(np.clip(area, LOW, HIGH).astype(np.uint8)), x0, y0)
 
 
-def window(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], frame: Paint, glass: Paint) -> None:
+def window(draw: Easel, box: tuple[int, int, int, int], frame: Paint, glass: Paint) -> None:
     """A framed pane with a reflection; `box` is x, y, width and height."""
     x, y, w, h = box
     draw.rectangle((x - 4, y - 4, x + w + 4, y + h + 4), fill=frame)

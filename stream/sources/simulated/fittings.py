@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from stream.sources.simulated.brush import HEIGHT, WIDTH, Paint, lighter
+from stream.sources.simulated.brush import HEIGHT, WIDTH, Easel, Paint, cut, lighter, put
 from stream.sources.simulated.kinds import FIXTURES, SCENES, Fixture, Scene
 
 VARIANTS = 16  # different places per scene
@@ -64,7 +64,7 @@ def fixture_box(scene: Scene, variant: int, fixture: Fixture) -> Box:
 
 def paint_door(image: Image.Image, scene: Scene, variant: int, is_open: bool) -> None:
     """A leaf in its frame, or the opening behind it."""
-    draw, rng = ImageDraw.Draw(image), place_rng(scene, variant, 11)
+    draw, rng = Easel(image), place_rng(scene, variant, 11)
     wide, top, bottom = DOORS[scene]
     wide, bottom = wide - 1, bottom - 1  # both edges of a shape are drawn
     x, tone = door_x(scene, variant), int(rng.uniform(-10, 10))
@@ -85,7 +85,7 @@ def paint_door(image: Image.Image, scene: Scene, variant: int, is_open: bool) ->
     draw.ellipse((x + wide - 13, (top + bottom) // 2, x + wide - 5, (top + bottom) // 2 + 8), fill=(206, 184, 118))
 
 
-def _gate(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], tone: int, is_open: bool) -> None:
+def _gate(draw: Easel, box: tuple[int, int, int, int], tone: int, is_open: bool) -> None:
     """A roll-up gate: down, or up with the dark yard behind it."""
     x0, top, x1, bottom = box
     steel = lighter((150, 156, 162), tone)
@@ -100,7 +100,7 @@ def _gate(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], tone: int, 
 
 def paint_lamp(image: Image.Image, scene: Scene, variant: int, lit: bool) -> None:
     """A street lamp, or one that hangs from the ceiling; lit, it has a halo also by day."""
-    draw, cx = ImageDraw.Draw(image), lamp_x(scene, variant) * WIDTH
+    draw, cx = Easel(image), lamp_x(scene, variant) * WIDTH
     if scene in ("yard", "street"):
         draw.line((cx - 40, 30, cx - 40, 285), fill=_IRON, width=6)
         draw.line((cx - 40, 30, cx, 20), fill=_IRON, width=5)
@@ -117,9 +117,9 @@ def _halo(image: Image.Image, x: float, y: float) -> None:
     v, u = np.mgrid[0:120, 0:160].astype(np.float32)
     reach = np.clip(1.15 - np.hypot((u - 80) / 80, (v - 50) / 62), 0, 1)[..., None] * 0.85
     box = round(x) - 80, round(y) - 50, round(x) + 80, round(y) + 70
-    area = np.asarray(image.crop(box), np.float32)
+    area = np.asarray(cut(image, box), np.float32)
     glowing = area + (np.array((243, 226, 158), np.float32) - area) * np.clip(reach, 0, 1)
-    image.paste(Image.fromarray(glowing.astype(np.uint8)), box[:2])
+    put(image, Image.fromarray(glowing.astype(np.uint8)), box[0], box[1])
 
 
 def clock_box(scene: Scene) -> Box | None:

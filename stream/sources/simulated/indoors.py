@@ -5,19 +5,32 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-from stream.sources.simulated.brush import HEIGHT, WIDTH, fade, lighter, mottle, tint, window
+from stream.sources.simulated.brush import (
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Easel,
+    cut,
+    fade,
+    lighter,
+    mottle,
+    put,
+    tint,
+    window,
+)
 
 
 def hall(image: Image.Image, rng: np.random.Generator, door: int) -> None:
     """A loading hall; its gate begins at `door`."""
-    draw = ImageDraw.Draw(image)
+    draw = Easel(image)
     wall = tint((188, 184, 174), rng, 14)
-    fade(image, (0, 0, WIDTH, 272), lighter(wall, 12), lighter(wall, -12))
-    draw.rectangle((0, 190, WIDTH, 272), fill=tint((132, 140, 142), rng, 12))
-    draw.rectangle((0, 186, WIDTH, 191), fill=lighter(wall, -44))
-    for u in range(0, WIDTH, 80):
+    fade(image, (LEFT, 0, RIGHT, 272), lighter(wall, 12), lighter(wall, -12))
+    draw.rectangle((LEFT, 190, RIGHT, 272), fill=tint((132, 140, 142), rng, 12))
+    draw.rectangle((LEFT, 186, RIGHT, 191), fill=lighter(wall, -44))
+    for u in range(0, RIGHT, 80):
         draw.line((u, 0, u, 272), fill=lighter(wall, -16), width=2)
     gate = door
     board = gate + 230 if gate < 240 else gate - 150
@@ -25,12 +38,12 @@ def hall(image: Image.Image, rng: np.random.Generator, door: int) -> None:
     for _ in range(9):
         note = board + rng.uniform(6, 76), 70 + rng.uniform(6, 56)
         draw.rectangle((*note, note[0] + 16, note[1] + 18), fill=tint((204, 200, 188), rng, 16))
-    draw.rectangle((0, 270, WIDTH, 277), fill=(86, 84, 82))
+    draw.rectangle((LEFT, 270, RIGHT, 277), fill=(86, 84, 82))
     light, dark = tint((164, 156, 146), rng), tint((134, 128, 122), rng)
-    fade(image, (0, 277, WIDTH, HEIGHT), lighter(light, -10), light)
+    fade(image, (LEFT, 277, RIGHT, HEIGHT), lighter(light, -10), light)
     edges = [277, 296, 322, 356, 402, 462, HEIGHT]
     for k, (top, bottom) in enumerate(pairwise(edges)):
-        for j in range(-8, 9):
+        for j in range(-10, 11):
             if (j + k) % 2 == 0:
                 a, b = 1 + (top - 277) / 150, 1 + (bottom - 277) / 150
                 c = WIDTH / 2
@@ -47,20 +60,20 @@ def hall(image: Image.Image, rng: np.random.Generator, door: int) -> None:
                     ),
                     fill=dark,
                 )
-    mottle(image, (0, 277, WIDTH, HEIGHT), rng, 30, 2.5)
-    soft = image.crop((gate, 277, gate + 190, 330)).filter(ImageFilter.GaussianBlur(4))
-    image.paste(soft, (gate, 277))
+    mottle(image, (LEFT, 277, RIGHT, HEIGHT), rng, 30, 2.5)
+    soft = cut(image, (gate, 277, gate + 190, 330)).filter(ImageFilter.GaussianBlur(4))
+    put(image, soft, gate, 277)
 
 
 def room(image: Image.Image, rng: np.random.Generator, door: int) -> None:
     """A living room; its door begins at `door`."""
-    draw = ImageDraw.Draw(image)
+    draw = Easel(image)
     wall = tint(((196, 188, 168), (178, 190, 186), (198, 178, 170))[int(rng.integers(3))], rng, 10)
-    fade(image, (0, 0, WIDTH, 276), lighter(wall, 8), lighter(wall, -8))
+    fade(image, (LEFT, 0, RIGHT, 276), lighter(wall, 8), lighter(wall, -8))
     stripe = lighter(wall, -7)
-    for u in range(int(rng.integers(20)), WIDTH, 38):
+    for u in range(LEFT + int(rng.integers(20)), RIGHT, 38):
         draw.rectangle((u, 0, u + 9, 262), fill=stripe)
-    draw.rectangle((0, 260, WIDTH, 276), fill=lighter(wall, 30))
+    draw.rectangle((LEFT, 260, RIGHT, 276), fill=lighter(wall, 30))
     wood, left = tint((142, 110, 82), rng, 12), door > 300
     _boards(image, rng, wood)
     pane = 40 if left else 440
@@ -86,10 +99,10 @@ def room(image: Image.Image, rng: np.random.Generator, door: int) -> None:
 
 def desk(image: Image.Image, rng: np.random.Generator, _door: int) -> None:
     """A workbench seen from the front: a wall of tools behind a board on which toys drive."""
-    draw = ImageDraw.Draw(image)
+    draw = Easel(image)
     wall = tint((168, 160, 150), rng, 12)
-    fade(image, (0, 0, WIDTH, 280), lighter(wall, 6), lighter(wall, -10))
-    for u in range(16, WIDTH, 26):
+    fade(image, (LEFT, 0, RIGHT, 280), lighter(wall, 6), lighter(wall, -10))
+    for u in range(16 - 3 * 26, RIGHT, 26):
         for v in range(14, 240, 26):
             draw.ellipse((u - 2, v - 2, u + 2, v + 2), fill=lighter(wall, -26))
     steel = tint((128, 134, 140), rng, 8)
@@ -107,16 +120,16 @@ def desk(image: Image.Image, rng: np.random.Generator, _door: int) -> None:
         draw.rounded_rectangle((u, 160, u + 20, 196), 4, fill=jar)
         draw.rectangle((u, 158, u + 20, 165), fill=lighter(jar, -30))
     _boards(image, rng, tint((168, 138, 104), rng, 12))
-    draw.rectangle((0, 270, WIDTH, 280), fill=tint((112, 86, 64), rng, 8))
+    draw.rectangle((LEFT, 270, RIGHT, 280), fill=tint((112, 86, 64), rng, 8))
 
 
 def _boards(image: Image.Image, rng: np.random.Generator, wood: tuple[int, int, int]) -> None:
     """A wooden floor that comes towards the camera."""
-    draw = ImageDraw.Draw(image)
-    fade(image, (0, 276, WIDTH, HEIGHT), lighter(wood, -12), lighter(wood, 8))
-    mottle(image, (0, 276, WIDTH, HEIGHT), rng, 26, 3)
+    draw = Easel(image)
+    fade(image, (LEFT, 276, RIGHT, HEIGHT), lighter(wood, -12), lighter(wood, 8))
+    mottle(image, (LEFT, 276, RIGHT, HEIGHT), rng, 26, 3)
     edges = [276, 292, 314, 344, 384, 434, HEIGHT]
     for k, (top, bottom) in enumerate(pairwise(edges)):
-        draw.line((0, top, WIDTH, top), fill=lighter(wood, -34), width=2)
-        for u in range(-60 + (k % 2) * 90, WIDTH, 180):
+        draw.line((LEFT, top, RIGHT, top), fill=lighter(wood, -34), width=2)
+        for u in range(-150 + (k % 2) * 90, RIGHT, 180):
             draw.line((u, top, u + (u - WIDTH // 2) // 14, bottom), fill=lighter(wood, -30), width=2)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from stream.sources.simulated.brush import HEIGHT, WIDTH, fade, lighter, mottle, tint, window
+from stream.sources.simulated.brush import HEIGHT, LEFT, RIGHT, Easel, fade, lighter, mottle, tint, window
 
 
 def yard(image: Image.Image, rng: np.random.Generator, door: int) -> None:
     """A house behind a lawn; its door begins at `door`."""
-    draw = ImageDraw.Draw(image)
-    fade(image, (0, 0, WIDTH, 272), tint((138, 176, 208), rng), (218, 224, 222))
+    draw = Easel(image)
+    fade(image, (LEFT, 0, RIGHT, 272), tint((138, 176, 208), rng), (218, 224, 222))
     wall, roof = tint((196, 182, 160), rng, 16), tint((122, 84, 70), rng, 12)
     left, right = int(rng.uniform(0, 100)), int(rng.uniform(470, 570))
     draw.rectangle((left, 60, right, 272), fill=wall)
@@ -24,13 +24,13 @@ def yard(image: Image.Image, rng: np.random.Generator, door: int) -> None:
         if not door - 70 < x < door + 92:
             window(draw, (x, 110, 52, 70), lighter(wall, 34), (92, 110, 122))
     hedge = tint((72, 92, 62), rng)
-    for _ in range(150):
-        u, v, r = rng.uniform(-10, WIDTH + 10), rng.uniform(228, 268), rng.uniform(9, 20)
+    for _ in range(180):
+        u, v, r = rng.uniform(LEFT - 10, RIGHT + 10), rng.uniform(228, 268), rng.uniform(9, 20)
         if left - 12 < u < right + 12:
             continue
         draw.ellipse((u - r, v - r, u + r, v + r), fill=tint(hedge, rng, 14))
-    fade(image, (0, 270, WIDTH, HEIGHT), tint((122, 132, 92), rng), tint((142, 150, 104), rng))
-    mottle(image, (0, 270, WIDTH, HEIGHT), rng, 20, 6)
+    fade(image, (LEFT, 270, RIGHT, HEIGHT), tint((122, 132, 92), rng), tint((142, 150, 104), rng))
+    mottle(image, (LEFT, 270, RIGHT, HEIGHT), rng, 20, 6)
     stone = tint((170, 164, 150), rng)
     for k in range(9):
         u, v, r = door + 39 + (k * k) * rng.uniform(-0.4, 0.4), 278 + 24 * k, 26 + 6 * k
@@ -44,13 +44,13 @@ def yard(image: Image.Image, rng: np.random.Generator, door: int) -> None:
 
 def street(image: Image.Image, rng: np.random.Generator, _door: int) -> None:
     """Shops behind a pavement and a road."""
-    draw = ImageDraw.Draw(image)
-    x = 0
-    while x < WIDTH:
+    draw = Easel(image)
+    x = LEFT
+    while x < RIGHT:
         w = int(rng.uniform(130, 210))
         wall = tint(((168, 132, 116), (184, 176, 164), (146, 152, 160))[int(rng.integers(3))], rng, 12)
         draw.rectangle((x, 0, x + w, 236), fill=wall)
-        mottle(image, (x, 0, min(x + w, WIDTH), 236), rng, 16, 3)
+        mottle(image, (x, 0, min(x + w, RIGHT), 236), rng, 16, 3)
         for y in (14, 86):
             for u in range(x + 18, x + w - 40, 54):
                 window(draw, (u, y, 30, 46), lighter(wall, -36), (84, 100, 114))
@@ -63,13 +63,13 @@ def street(image: Image.Image, rng: np.random.Generator, _door: int) -> None:
         for u in range(x + 10, x + w - 20, 24):
             draw.polygon((u, 160, u + 11, 160, u + 10, 180, u - 4, 180), fill=lighter(awning, 34))
         x += w
-    fade(image, (0, 236, WIDTH, 290), (166, 162, 156), (178, 174, 168))
-    for u in range(-20, WIDTH + 60, 44):
+    fade(image, (LEFT, 236, RIGHT, 290), (166, 162, 156), (178, 174, 168))
+    for u in range(LEFT - 20, RIGHT + 60, 44):
         draw.line((u, 290, u + 12, 236), fill=(146, 142, 138), width=2)
-    draw.rectangle((0, 288, WIDTH, 298), fill=(196, 192, 186))
-    draw.rectangle((0, 298, WIDTH, 303), fill=(112, 110, 108))
-    fade(image, (0, 303, WIDTH, HEIGHT), tint((98, 98, 102), rng, 6), tint((120, 120, 122), rng, 6))
-    mottle(image, (0, 303, WIDTH, HEIGHT), rng, 12, 4)
+    draw.rectangle((LEFT, 288, RIGHT, 298), fill=(196, 192, 186))
+    draw.rectangle((LEFT, 298, RIGHT, 303), fill=(112, 110, 108))
+    fade(image, (LEFT, 303, RIGHT, HEIGHT), tint((98, 98, 102), rng, 6), tint((120, 120, 122), rng, 6))
+    mottle(image, (LEFT, 303, RIGHT, HEIGHT), rng, 12, 4)
     offset = int(rng.uniform(0, 90))
-    for u in range(-90 + offset, WIDTH, 118):
+    for u in range(LEFT - 90 + offset, RIGHT, 118):
         draw.polygon((u, 402, u + 62, 402, u + 60, 410, u - 6, 410), fill=(192, 190, 182))
