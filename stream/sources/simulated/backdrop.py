@@ -47,8 +47,8 @@ def backdrop(
 @lru_cache(maxsize=48)
 def lights(scene: Scene, variant: int, level: int, size: tuple[int, int], lamp: bool) -> NDArray[np.uint16]:
     """(H + 2 MARGIN, W + 2 side, 3): light at each pixel, 256 is full daylight. At night the sky, and a lit lamp."""
-    day = np.float32(INDOORS if scene in ROOFED else 1)
-    night = np.asarray(NIGHT, np.float32)
+    day: NDArray[np.float32] = np.full((1, 1, 1), INDOORS if scene in ROOFED else 1, np.float32)
+    night: NDArray[np.float32] = np.full((1, 1, 3), NIGHT, np.float32)
     if lamp:
         glow = _glow(scene, variant, size)[..., None]
         day, night = day + (1.02 - day) * glow, night + glow * np.asarray(WARM, np.float32)

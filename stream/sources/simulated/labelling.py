@@ -16,7 +16,7 @@ LABELS = ("kind", "colour", "state", "digit1", "digit2")  # columns
 STATES: dict[Fixture, tuple[int, int]] = {"door": (1, 2), "light": (3, 4)}  # class when shut or dark, open or lit
 THIRD = 1 / 3  # of a cell that a fixture covers: then the cell shows it
 HIDDEN = 0.3  # of a cell covered by actors: then its fixture is unclear
-HELD = 0.18  # share of a digit in a cell that names it; with less the cell is unclear
+HELD = 0.15  # share of a digit in a cell that names it; with less the cell is unclear
 READABLE = 0.8  # of a digit must show
 
 

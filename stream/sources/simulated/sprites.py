@@ -69,7 +69,7 @@ def _is_light(colour: Paint) -> bool:
 def digit_boxes(facing: int) -> tuple[tuple[float, float, float, float], ...]:
     """Where the two digits of a truck stand, px of a 320x240 picture from the corner of its box; never mirrored."""
     left = 8.0 if facing > 0 else SIZES["truck"][0] * 320 - 88
-    return (left, 9, left + 38, 55), (left + 42, 9, left + 80, 55)
+    return (left + 2, 9, left + 36, 55), (left + 44, 9, left + 78, 55)
 
 
 def _toned(colour: Paint, style: Style) -> Paint:

@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.sources.simulated.brush import HIGH
+
 VEIL = 0.30  # of the grey, in the heaviest rain
 GREY = 138
 _LENGTH, _SLANT = 14, 0.25  # of a streak, px, and how far it leans
@@ -20,7 +22,8 @@ def rain(picture: NDArray[np.uint8], strength: float, moment: int) -> NDArray[np
     down, along = (moment * 7) % h, (moment * 3) % w
     streaks = np.roll(sheet, (down, along), (0, 1))[..., None]
     dim = (picture.astype(np.uint16) * np.uint16(256 - veil) + np.uint16(GREY * veil)) >> 8
-    return np.minimum(dim + streaks, 243).astype(np.uint8)
+    wet: NDArray[np.uint8] = np.minimum(dim + streaks, HIGH).astype(np.uint8)
+    return wet
 
 
 @lru_cache(maxsize=16)
