@@ -223,9 +223,10 @@ def benches() -> list[str]:
 def train(args: Namespace, console: Console) -> int:
     """The recipe of the bundled model, with the simulator as its teacher; what its truth is made of stays its own."""
     from models.training.main import main as recipe
+    from stream.cli.spread import spread
     from stream.sources.simulated.teacher import SimulatedTeacher
 
-    return int(recipe(args.rest, cast("Teacher", SimulatedTeacher()), console.say))
+    return int(recipe(args.rest, cast("Teacher", SimulatedTeacher()), console.say, spread))
 
 
 def export(args: Namespace, console: Console) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from models.kv.ledger import uncovered
 from models.kv.reading import SINKS
 from models.kv.recall import about_now, about_past, named_span
+from models.kv.spans import belongs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ def _asked(question: Question, seen_s: float, reader: Reader) -> Span | None:
 
 def _named(whole: Scope, reach: Reach, asked: Span, slack: float) -> Scope:
     """What belongs to a time named in words; where it falls between the middles of blocks, what is next to it."""
-    found = _narrowed(whole, reach, asked, _belongs, 0.0)
+    found = _narrowed(whole, reach, asked, belongs, 0.0)
     if found.blocks[1:] or found.evicted or whole.uncovered_s == (_past_part(asked, reach),):
         return found
     found = _narrowed(whole, reach, asked, _touches, 0.0)
@@ -115,9 +116,3 @@ def _past_part(asked: Span, reach: Reach) -> Span:
 
 def _touches(span: Span, asked: Span) -> bool:
     return span[0] <= asked[1] and span[1] >= asked[0]
-
-
-def _belongs(span: Span, asked: Span) -> bool:
-    """Does the middle of either lie in the other: most of the block in that time, or most of that time in the block?"""
-    middle, its = (span[0] + span[1]) / 2, (asked[0] + asked[1]) / 2
-    return asked[0] <= middle <= asked[1] or span[0] <= its <= span[1]

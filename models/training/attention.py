@@ -26,11 +26,14 @@ NAME = "longwatch_packed"
 class Tails:
     """Who sees whom in a padded batch: per history the context's length and where each question begins and ends."""
 
-    def __init__(self, contexts: list[int], bounds: list[list[int]]) -> None:
-        """`bounds[b]`: first row of each question of history b, then its end."""
+    def __init__(
+        self, contexts: list[int], bounds: list[list[int]], hidden: list[list[list[range]]] | None = None
+    ) -> None:
+        """`bounds[b]`: first row of each question of history b, then its end; `hidden[b]`: what each does not see."""
         self.contexts = contexts
         self.lengths = [found[-1] for found in bounds]
-        self.masks = [_mask(context, found) for context, found in zip(contexts, bounds, strict=True)]
+        hidden = hidden or [[[] for _ in found[1:]] for found in bounds]
+        self.masks = [_mask(*its) for its in zip(contexts, bounds, hidden, strict=True)]
 
 
 @dataclass(slots=True, eq=False)
@@ -55,14 +58,18 @@ def packed_attention(language_model: Any) -> Iterator[None]:
         config._attn_implementation = usual  # noqa: SLF001
 
 
-def _mask(context: int, bounds: list[int]) -> Tensor:
-    """(questions' rows, all rows) bool: the context, and what came before in the same question."""
+def _mask(context: int, bounds: list[int], hidden: list[list[range]]) -> Tensor:
+    """(questions' rows, all rows) bool: the context in reach, and what came before in the same question."""
     rows = bounds[-1] - context
     owner = torch.zeros(rows, dtype=torch.long)
     for start in bounds[:-1]:
         owner[start - context :] += 1
     own = (owner[:, None] == owner[None, :]) & torch.ones(rows, rows, dtype=torch.bool).tril()
-    return torch.cat([torch.ones(rows, context, dtype=torch.bool), own], 1)
+    before = torch.ones(rows, context, dtype=torch.bool)
+    for start, end, out in zip(bounds, bounds[1:], hidden, strict=False):
+        for gone in out:
+            before[start - context : end - context, gone.start : gone.stop] = False
+    return torch.cat([before, own], 1)
 
 
 def _packed_attention(

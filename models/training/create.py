@@ -32,8 +32,8 @@ TEMPLATE = (
 class Shape:
     """Sizes of a small model; the defaults are the bundled one's."""
 
-    side: int = 120  # pixels
-    patch: int = 12  # pixels; 10 x 10 patches, pooled to 5 x 5 tokens
+    side: int = 144  # pixels
+    patch: int = 12  # pixels; 12 x 12 patches, pooled to 6 x 6 tokens
     vision_layers: int = 4
     vision_dim: int = 160
     vision_heads: int = 4
@@ -42,7 +42,7 @@ class Shape:
     heads: int = 4
     kv_heads: int = 2
     hidden: int = 768
-    vocabulary: int = 768
+    vocabulary: int = 1024
 
 
 def new_checkpoint(shape: Shape, corpus: Sequence[str], seed: int, name: str = "longwatch-small") -> Checkpoint:

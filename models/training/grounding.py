@@ -8,7 +8,7 @@ starting points only: everything goes on being trained. Measured in docs/LOG.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,7 +29,7 @@ RIDGE = 1e-2  # of the mean variance: directions of rare classes stay tame
 
 @torch.no_grad()
 def ground(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int = 1200, seed: int = 0) -> float:
-    """Scale the projector and start the words of kinds and colours; returns the factor that tokens shrank by."""
+    """Scale the projector and start the words of all labels; returns the factor that tokens shrank by."""
     tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
     factor = PICTURE_NORM / float(tokens.norm(dim=1).mean())
     last = checkpoint.model.model.multi_modal_projector.linear_2
@@ -37,31 +37,49 @@ def ground(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int = 1200, se
     last.bias.mul_(factor)
     words = checkpoint.model.model.language_model.embed_tokens.weight
     words.copy_(normalize(torch.randn(words.shape, generator=torch.Generator().manual_seed(seed)), dim=1) * WORD_NORM)
-    for column, names in enumerate((teacher.kinds, teacher.colours)):
-        directions = _directions(tokens, labels[:, column], len(names))
+    for names, directions in _named_directions(teacher, tokens, labels):
         _start(words, checkpoint.tokenizer.get_vocab(), names, directions)
     return factor
 
 
 @torch.no_grad()
+def ground_new(checkpoint: Checkpoint, teacher: Teacher, known: Collection[str], *, pictures: int, seed: int) -> None:
+    """Start only the words that an older vocabulary did not have; what was learned of the others stays."""
+    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
+    words = checkpoint.model.model.language_model.embed_tokens.weight
+    new = {token: i for token, i in checkpoint.tokenizer.get_vocab().items() if token not in known}
+    for names, directions in _named_directions(teacher, tokens, labels):
+        _start(words, new, names, directions)
+
+
+@torch.no_grad()
 def look_at_cells(checkpoint: Checkpoint, teacher: Teacher, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """(n, D) tokens of cells whose label is clear, and their (n, 2) labels."""
+    """(n, D) tokens of cells whose kind is clear, and their (n, labels) labels."""
     pictures, labels = teacher.pictures(count, checkpoint.grid, seed + 77)
     found = []
     for at in range(0, count, 64):
         pixels = torch.stack([checkpoint.picture.tensor(p) for p in pictures[at : at + 64]])
         found.append(see(checkpoint.model, pixels.to(checkpoint.device)).cpu())
-    truth = torch.from_numpy(labels).long().view(-1, 2)
+    truth = torch.from_numpy(labels).long().flatten(0, 2)
     clear = truth[:, 0] >= 0
     return torch.cat(found).flatten(0, 1)[clear], truth[clear]
 
 
-def _directions(tokens: Tensor, labels: Tensor, classes: int) -> Tensor:
+def _named_directions(teacher: Teacher, tokens: Tensor, labels: Tensor) -> Iterator[tuple[Sequence[str], Tensor]]:
+    """Names and their directions, for each label; the first label last: it has the last word."""
+    for column, names in reversed(list(enumerate(teacher.labels.values()))):
+        shown = [c for c in range(len(names)) if bool((labels[:, column] == c + 1).any())]
+        if shown:
+            found = _directions(tokens, labels[:, column], shown)
+            yield [names[c] for c in shown], found
+
+
+def _directions(tokens: Tensor, labels: Tensor, classes: Sequence[int]) -> Tensor:
     """(classes, D) unit vectors: ridge regression of each class against all other cells (linear discriminants)."""
     centred = tokens - tokens.mean(0)
     covariance = centred.T @ centred / len(centred)
     covariance += RIDGE * covariance.diagonal().mean() * torch.eye(len(covariance))
-    means = torch.stack([centred[labels == c + 1].mean(0) for c in range(classes)])
+    means = torch.stack([centred[labels == c + 1].mean(0) for c in classes])
     return normalize(torch.linalg.solve(covariance, means.T).T, dim=1)
 
 

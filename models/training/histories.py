@@ -1,21 +1,17 @@
-"""Histories: runs laid end to end, with clock times, questions and answers, as one packed training sequence.
-
-All questions of a history share its context; each sees the context and itself, never the others, exactly as forks do.
-"""
+"""Histories: runs laid end to end, with clock times, questions and answers: what is in memory when questions come."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from models.prompt import Layout, Part, block_text, now_text
-from models.rows import Rows
-from models.training.attention import Tails
+from models.kv.ledger import uncovered
+from models.kv.spans import belongs
+from models.prompt import block_text, note_text, now_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,166 +19,132 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.cross_dynamics import CrossDynamics
+    from models.rows import Rows
     from models.training.lessons import Item, Teacher
     from models.training.tokens import RunTokens
+
+AT_HAND = 20  # blocks in reach of a question, hot and recalled together: what is beyond is left out at random
+_DAY_S = 86_400
+_SLACK_S = 4.0  # as `models/kv/fork.py` has it for segments of 8 s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """One block: when, and its rows."""
+
+    span_s: tuple[float, float]  # s of the history
+    rows: Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """What is in memory when the questions come."""
+    """What is in memory when the questions come. `wall_s`: Unix time of second 0."""
 
-    blocks: list[tuple[str, Rows]]  # stamp and rows, oldest first; the last may be the open segment
-    now: str
+    blocks: list[Seen]  # oldest first; the last may be the open segment
+    now_s: float
+    wall_s: float
     instant: list[Rows]
     items: Sequence[Item]
+    reach: list[frozenset[int]]  # per item: which blocks it can look at
+    notes: list[str]  # per item: what leads its question
+
+    @property
+    def now(self) -> str:
+        """Time stamp that leads the instant window."""
+        return now_text(self.wall_s + self.now_s, UTC)
+
+    def stamp(self, block: Seen) -> str:
+        """Time stamp that leads a block."""
+        return block_text((self.wall_s + block.span_s[0], self.wall_s + block.span_s[1]), UTC)
 
 
 def compose(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int) -> History:
     """`earlier` whole runs, then one up to one of its moments; questions about all of it."""
     chosen = [runs[int(i)] for i in rng.choice(len(runs), size=earlier + 1, replace=False)]
     moment = chosen[-1].moments[int(rng.integers(len(chosen[-1].moments)))]
-    wall, blocks, seen = float(rng.integers(0, 86400)), [], []
-    offset = 0.0
+    wall_s, blocks, seen, offset = float(rng.integers(0, _DAY_S)), list[Seen](), [], 0.0
     for run in chosen[:-1]:
-        blocks += [_stamped(rows, wall + offset) for rows in run.segments]
+        blocks += [_moved(rows, offset) for rows in run.segments]
         seen.append((run.truth, offset, run.seconds))
-        offset += run.seconds + float(rng.uniform(0.5, 20.0))
-    blocks += [_stamped(rows, wall + offset) for rows in chosen[-1].segments[: moment.closed]]
+        offset += run.seconds + _pause_s(rng)
+    blocks += [_moved(rows, offset) for rows in chosen[-1].segments[: moment.closed]]
     if moment.open is not None and moment.open.frames > len(moment.instant):  # as `Memory` shows it
-        blocks.append(_stamped(moment.open, wall + offset))
+        blocks.append(_moved(moment.open, offset))
     seen.append((chosen[-1].truth, offset, moment.now_s))
     now_s = offset + moment.now_s
-    items = teacher.ask(seen, now_s, int(rng.integers(1 << 31)), questions)
-    return History(blocks, now_text(wall + now_s, UTC), moment.instant, items)
+    items = teacher.ask(seen, now_s, int(rng.integers(1 << 31)), questions, wall_s)
+    return _reached(blocks, now_s, wall_s, moment.instant, items, rng)
 
 
 def glance(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, questions: int) -> History | None:
     """One frame and questions about it: where the language part learns to find things. None where nothing was asked."""
     run = runs[int(rng.integers(len(runs)))]
     moment = run.moments[int(rng.integers(len(run.moments)))]
-    wall = float(rng.integers(0, 86400))
+    wall_s = float(rng.integers(0, _DAY_S))
     asked = teacher.ask([(run.truth, 0.0, moment.now_s)], moment.now_s, int(rng.integers(1 << 31)), 2 * questions)
     items = [item for item in asked if item.mode == "present"][:questions]
-    return History([], now_text(wall + moment.now_s, UTC), moment.instant[-1:], items) if len(items) > 2 else None
+    return _reached([], moment.now_s, wall_s, moment.instant[-1:], items, rng) if len(items) > 2 else None
 
 
-def _stamped(rows: Rows, wall_s: float) -> tuple[str, Rows]:
-    return block_text((wall_s + rows.span_s[0], wall_s + rows.span_s[1]), UTC), rows
+def _reached(
+    blocks: list[Seen],
+    now_s: float,
+    wall_s: float,
+    instant: list[Rows],
+    items: Sequence[Item],
+    rng: np.random.Generator,
+) -> History:
+    """Each question with the blocks it can look at; without those about a time of which no block is left."""
+    asked, reach, notes = [], [], []
+    for item in items:
+        if item.span is None:
+            found = _at_hand(blocks, item, rng)
+        else:
+            found = frozenset(i for i, block in enumerate(blocks) if belongs(block.span_s, item.span))
+            if not found:
+                continue
+        asked.append(item)
+        reach.append(found)
+        notes.append("" if item.span is None else _note(blocks, item.span, wall_s))
+    return History(blocks, now_s, wall_s, instant, asked, reach, notes)
+
+
+def _at_hand(blocks: list[Seen], item: Item, rng: np.random.Generator) -> frozenset[int]:
+    """All blocks, or as many as are at hand or recalled: the newest half, what tells the answer, others by chance."""
+    if len(blocks) <= AT_HAND:
+        return frozenset(range(len(blocks)))
+    a, b = item.evidence_span if item.there else (np.inf, -np.inf)
+    kept = {i for i, block in enumerate(blocks) if block.span_s[0] <= b and block.span_s[1] >= a}
+    kept = set(rng.permutation(sorted(kept))[: AT_HAND // 2].tolist())
+    kept |= set(range(len(blocks) - AT_HAND // 2, len(blocks)))
+    others = rng.permutation([i for i in range(len(blocks)) if i not in kept])
+    return frozenset(kept | set(others[: AT_HAND - len(kept)].tolist()))
+
+
+def _note(blocks: list[Seen], span: tuple[float, float], wall_s: float) -> str:
+    holes = uncovered(span, [block.span_s for block in blocks], _SLACK_S)
+    return note_text([(wall_s + a, wall_s + b) for a, b in holes], UTC)
+
+
+def _pause_s(rng: np.random.Generator) -> float:
+    """Nothing was watched in between: mostly a moment, sometimes hours."""
+    longest = float(rng.choice((20.0, 300.0, 20_000.0), p=(0.6, 0.25, 0.15)))
+    return float(rng.uniform(0.5, longest))
+
+
+def _moved(rows: Rows, by_s: float) -> Seen:
+    return Seen((rows.span_s[0] + by_s, rows.span_s[1] + by_s), rows)
 
 
 def fuse(histories: list[History], dynamics: CrossDynamics) -> list[list[Tensor]]:
     """Fused tokens of all rows of each history, blocks then instant frames, in one batched call."""
-    every = [rows for h in histories for rows in [*(r for _, r in h.blocks), *h.instant]]
+    shown = [[*(block.rows for block in h.blocks), *h.instant] for h in histories]
+    every = [rows for its in shown for rows in its]
     most = max(len(rows.embeds) for rows in every)
     pad = torch.nn.functional.pad
     embeds = torch.stack([pad(r.embeds.float(), (0, 0, 0, most - len(r.embeds))) for r in every])
     motion = torch.stack([pad(r.motion.float(), (0, 0, 0, most - len(r.motion))) for r in every])
     mass = torch.stack([pad(r.mass, (0, most - len(r.mass))) for r in every])
-    fused = iter(zip(dynamics.mix(embeds, motion, mass), every, strict=True))
-    return [
-        [row[: len(r.embeds)] for row, r in (next(fused) for _ in range(len(h.blocks) + len(h.instant)))]
-        for h in histories
-    ]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Laid:
-    """Where the parts of one history stand in its packed sequence."""
-
-    context: int  # rows before the first question
-    rows: list[int]  # first row of each block and of each instant frame
-    starts: list[int]  # first row of each question
-    questions: list[tuple[int, ...]]  # token ids
-    answers: list[tuple[int, ...]]
-
-    @property
-    def length(self) -> int:
-        """Rows of context, questions and answers."""
-        return self.context + sum(map(len, (*self.questions, *self.answers)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Packed:
-    """A batch of packed sequences, padded to one length S."""
-
-    embeds: Tensor  # (B, S, D)
-    tails: Tails  # who sees whom
-    positions: Tensor  # (B, S)
-    laid: list[Laid]
-    answer_at: Tensor  # (n, 2) batch and row whose next token is an answer token
-    answer_ids: Tensor  # (n,)
-    owner: Tensor  # (n,) which question (over the whole batch) the answer token belongs to
-
-
-def pack(
-    histories: list[History],
-    fused: list[list[Tensor]],
-    layout: Layout,
-    embedding: torch.nn.Module,
-    *,
-    newline: Tensor,
-    end_id: int,
-) -> Packed:
-    """Context once, then every question with its answer."""
-    rows: list[Tensor] = []
-    laid: list[Laid] = []
-    at, ids, owner = [], [], []
-    asked = 0
-    for b, (history, tokens) in enumerate(zip(histories, fused, strict=True)):
-        context, tails = lay_out(history, tokens, layout, newline, end_id)
-        pieces = [*context, *(part for tail in tails for part in tail)]
-        rows.append(_embed(pieces, embedding))
-        laid.append(_where(context, tails))
-        for start, (question, answer) in zip(laid[-1].starts, tails, strict=True):
-            first = start + len(question) - 1
-            at += [(b, first + i) for i in range(len(answer))]
-            ids += list(answer.ids)
-            owner += [asked] * len(answer)
-            asked += 1
-    return _pad(rows, laid, torch.tensor(at), torch.tensor(ids), torch.tensor(owner))
-
-
-def _where(context: list[Part], tails: list[tuple[Part, Part]]) -> Laid:
-    firsts = list(accumulate((len(part) for part in context), initial=0))
-    shown = [first for first, part in zip(firsts, context, strict=False) if part.kind in ("rows", "instant")]
-    starts = list(accumulate((len(question) + len(answer) for question, answer in tails), initial=firsts[-1]))
-    return Laid(firsts[-1], shown, starts[:-1], [question.ids for question, _ in tails], [a.ids for _, a in tails])
-
-
-def lay_out(
-    history: History, tokens: list[Tensor], layout: Layout, newline: Tensor, end_id: int
-) -> tuple[list[Part], list[tuple[Part, Part]]]:
-    """The parts of one history: the shared context, and question and answer of each item."""
-    count = len(history.blocks)
-    context = layout.prefix()
-    for (stamp, _), block in zip(history.blocks, tokens[:count], strict=True):
-        context += layout.block(stamp, block)
-    context += layout.tail(history.now, tokens[count:], newline, "")[:-1]
-    tails = [(Part("question", layout.question_ids(i.text)), layout.answer(i.answer, end_id)[0]) for i in history.items]
-    return context, tails
-
-
-def _embed(parts: list[Part], embedding: torch.nn.Module) -> Tensor:
-    ids = torch.tensor([i for part in parts for i in part.ids], dtype=torch.long)
-    words = embedding(ids)
-    rows, at = [], 0
-    for part in parts:
-        if part.embeds is None:
-            rows.append(words[at : at + len(part.ids)])
-            at += len(part.ids)
-        else:
-            rows.append(part.embeds)
-    return torch.cat(rows)
-
-
-def _pad(rows: list[Tensor], laid: list[Laid], at: Tensor, ids: Tensor, owner: Tensor) -> Packed:
-    longest = max(len(r) for r in rows)
-    embeds = torch.stack([torch.nn.functional.pad(r, (0, 0, 0, longest - len(r))) for r in rows])
-    positions = torch.zeros(len(rows), longest, dtype=torch.long)
-    for b, one in enumerate(laid):
-        positions[b, : one.context] = torch.arange(one.context)
-        for start, question, answer in zip(one.starts, one.questions, one.answers, strict=True):
-            count = len(question) + len(answer)
-            positions[b, start : start + count] = torch.arange(one.context, one.context + count)
-    tails = Tails([one.context for one in laid], [[*one.starts, one.length] for one in laid])
-    return Packed(embeds, tails, positions, laid, at, ids, owner)
+    device = dynamics.gate.device
+    fused = iter(zip(dynamics.mix(embeds.to(device), motion.to(device), mass.to(device)), every, strict=True))
+    return [[row[: len(r.embeds)] for row, r in (next(fused) for _ in its)] for its in shown]

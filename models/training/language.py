@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,19 +16,23 @@ from torch.nn.functional import cross_entropy, mse_loss
 from models.prompt import Layout
 from models.training import pointing
 from models.training.attention import Note, packed_attention
-from models.training.histories import History, Packed, compose, fuse, glance, pack
+from models.training.course import narrow
+from models.training.histories import History, compose, fuse, glance
+from models.training.packing import Packed, Packer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
+    from models.training.course import Course
     from models.training.lessons import Teacher
     from models.training.tokens import RunTokens
 
 # columns of Rows.motion that the fused tokens must still tell (positions, velocity, entry, exit, ends): an auxiliary
 # head on these made "where" and "moving" learnable in minutes, without it they stay at chance (docs/LOG.md)
 TOLD = (2, 3, 6, 7, 8, 9, 10, 11, 12, 14)
+LOSSES = ("words", "joined", "asked", "said")
 POINTING = 1.0  # weight of looking at the right rows beside saying the right words
 
 
@@ -37,15 +40,14 @@ POINTING = 1.0  # weight of looking at the right rows beside saying the right wo
 class LanguagePlan:
     """How the language stage is run."""
 
-    minutes: float = 60.0
     batch: int = 2  # small: here the number of steps counts, not the questions in a step (docs/LOG.md)
-    questions: int = 20
+    questions: int = 28
     earlier: int = 3  # at most so many whole runs before the last
     glances_fraction: float = 0.1  # of the time, at the start: single frames only, twice as many per step
     long_fraction: float = 0.2  # of the time, at the end: long histories oftenest
     learning_rate: float = 9e-4
     seed: int = 0
-    save_every_minutes: float = 8.0
+    exam_every: int = 400  # steps
     exam_batches: int = 40  # of four histories, at the end
     probe_pictures: int = 1200  # labelled pictures that tell which rows show what
 
@@ -56,39 +58,38 @@ def train_language(
     runs: list[RunTokens],
     held_out: list[RunTokens],
     plan: LanguagePlan,
-    *,
-    say: Callable[[str], None],
+    course: Course,
     save: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
-    """Train for so many minutes; returns accuracy per question kind on runs that were not trained on."""
+    """Train until the course is over; returns accuracy per question kind on runs that were not trained on."""
     students = _Students(checkpoint, teacher, plan)
     optimiser = torch.optim.AdamW(students.groups(), lr=plan.learning_rate, betas=(0.9, 0.98))
-    rng = np.random.default_rng(plan.seed)
-    started = saved = shown = time.monotonic()
-    step, smooth, scores = 0, np.zeros(4), {}
-    while (spent := (time.monotonic() - started) / 60) < plan.minutes:
-        part = spent / plan.minutes
-        rate = plan.learning_rate * min(1.0, (step + 1) / 40) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * part)))
+    if found := course.resume():
+        students.load_state_dict(found["students"])
+        optimiser.load_state_dict(found["optimiser"])
+    rng = np.random.default_rng((plan.seed, course.step))
+    smooth: NDArray[np.float64] | None = None
+    while not course.over:
+        warm = min(1.0, (course.step + 1) / 40)
+        rate = plan.learning_rate * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * course.part)))
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        histories = _draw(runs, teacher, plan, rng, part)
-        loss, told = students.loss(histories)
+        with narrow(checkpoint.device):
+            loss, told = students.loss(_draw(runs, teacher, plan, rng, course.part))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(students.parameters(), 1.0)
         optimiser.step()
-        smooth = 0.98 * smooth + 0.02 * told if step else told
-        step += 1
-        now = time.monotonic()
-        if now - shown > 30:
-            shown = now
-            losses = "answers {:.3f}  looks {:.2f} {:.2f} {:.2f}".format(*smooth)
-            say(f"language {spent:5.1f} min  step {step}  {losses}  rate {rate:.1e}")
-        if now - saved > plan.save_every_minutes * 60:
+        smooth = told if smooth is None else 0.98 * smooth + 0.02 * told
+        course.step += 1
+        course.note(dict(zip(LOSSES, smooth.tolist(), strict=True)))
+        if course.step % plan.exam_every == 0:
             scores = students.examine(held_out, teacher, plan)
-            say("language  " + "  ".join(f"{kind} {value:.2f}" for kind, value in sorted(scores.items())))
-            save(scores)
-            saved = time.monotonic()
+            course.note({f"exam {kind}": value for kind, value in sorted(scores.items())}, always=True)
+        if course.due:
+            course.keep({"students": students.state_dict(), "optimiser": optimiser.state_dict()})
+            save({})
+    course.keep({"students": students.state_dict(), "optimiser": optimiser.state_dict()})
     scores = students.examine(held_out, teacher, plan, batches=plan.exam_batches)
     save(scores)
     return scores
@@ -109,33 +110,31 @@ def _draw(
     # As much time for each length, since a step costs what its history is long; in the end mostly long ones.
     share = np.arange(1.0, most + 2) ** (1 if part > 1 - plan.long_fraction else -1)
     earlier = int(rng.choice(most + 1, p=share / share.sum()))
-    while len(found) < plan.batch:
+    while len(found) < max(1, plan.batch // (1 + earlier // 2)):  # long ones cost more and ask about more
         history = compose(runs, teacher, rng, earlier, plan.questions)
         if history.items:
             found.append(history)
     return found
 
 
-class _Students:
+class _Students(nn.Module):
     """The trained parts, with the heads that are thrown away afterwards."""
 
     def __init__(self, checkpoint: Checkpoint, teacher: Teacher, plan: LanguagePlan) -> None:
-        self.checkpoint = checkpoint
+        super().__init__()
+        model: Any = checkpoint.model
         probe = pointing.fit_probe(checkpoint, teacher, pictures=plan.probe_pictures, seed=plan.seed)
         self.pointer = pointing.Pointer(checkpoint, teacher, probe)
         self.dynamics = checkpoint.cross_dynamics.train()
-        self.language = checkpoint.model.model.language_model.train()
-        self.head = checkpoint.model.lm_head
-        self.newline = checkpoint.model.model.image_newline
-        self.told = nn.Linear(checkpoint.dim, len(TOLD))
-        self.layout = Layout(checkpoint.tokenizer, int(checkpoint.model.config.video_token_id))
-        self.end_id = int(checkpoint.tokenizer.eos_token_id)
+        self.language = model.model.language_model.train()
+        self.newline = model.model.image_newline
+        self.told = nn.Linear(checkpoint.dim, len(TOLD)).to(checkpoint.device)
+        self._head = [model.lm_head]  # tied to the embedding, so not ours twice
+        layout = Layout(checkpoint.tokenizer, int(model.config.video_token_id))
+        self.packer = Packer(layout, self.language.embed_tokens, self.newline, int(checkpoint.tokenizer.eos_token_id))
         with torch.no_grad():
             if float(self.dynamics.gate) == 0.0:
                 self.dynamics.gate.fill_(0.3)  # at exactly zero the inner weights get no gradient for the first steps
-
-    def parameters(self) -> list[nn.Parameter]:
-        return [*self.dynamics.parameters(), *self.language.parameters(), self.newline, *self.told.parameters()]
 
     def groups(self) -> list[dict[str, object]]:
         matrices = [p for p in self.parameters() if p.ndim >= 2]
@@ -148,14 +147,15 @@ class _Students:
     def loss(self, histories: list[History]) -> tuple[Tensor, NDArray[np.float64]]:
         """What to lower, and its parts for people: of the words, of where was looked."""
         fused = fuse(histories, self.dynamics)
-        packed = self._pack(histories, fused)
+        packed = self.packer.pack(histories, fused)
         looks = self.pointer.looks(histories, packed.laid, packed.embeds.shape[1])
         notes = tuple(look.note() for look in looks)
         words = cross_entropy(self._logits(packed, notes), packed.answer_ids)
         looked = torch.stack([look.miss(note) for look, note in zip(looks, notes, strict=True)])
-        motion = torch.cat([rows.motion for h in histories for rows in [*(r for _, r in h.blocks), *h.instant]]).float()
+        shown = [rows for h in histories for rows in [*(block.rows for block in h.blocks), *h.instant]]
+        motion = torch.cat([rows.motion for rows in shown]).float()
         told = self.told(torch.cat([t for tokens in fused for t in tokens]))
-        loss = words + 0.5 * mse_loss(told, motion[:, list(TOLD)]) + POINTING * looked.sum()
+        loss = words + 0.5 * mse_loss(told.float(), motion[:, list(TOLD)].to(told.device)) + POINTING * looked.sum()
         return loss, np.array([float(words.detach()), *looked.tolist()])
 
     @torch.no_grad()
@@ -163,25 +163,20 @@ class _Students:
         self, held_out: list[RunTokens], teacher: Teacher, plan: LanguagePlan, batches: int = 8
     ) -> dict[str, float]:
         """Share of answers whose every token is the most likely one: what greedy decoding would say."""
-        self.dynamics.eval()
-        self.language.eval()
+        self.eval()
         right: defaultdict[str, list[float]] = defaultdict(list)
         rng = np.random.default_rng(plan.seed + 1)
         for _ in range(batches):
             histories = _draw(held_out, teacher, replace(plan, batch=4), rng, 1.0)
-            packed = self._pack(histories, fuse(histories, self.dynamics))
+            packed = self.packer.pack(histories, fuse(histories, self.dynamics))
             hit = self._logits(packed).argmax(1) == packed.answer_ids
             items = [item for h in histories for item in h.items]
-            whole = torch.ones(len(items)).scatter_reduce_(0, packed.owner, hit.float(), "amin")
+            whole = torch.ones(len(items)).scatter_reduce_(0, packed.owner.cpu(), hit.float().cpu(), "amin")
             for item, value in zip(items, whole.tolist(), strict=True):
                 right[item.kind].append(value)
                 right[f"all {item.mode}"].append(value)
-        self.dynamics.train()
-        self.language.train()
+        self.train()
         return {kind: sum(values) / len(values) for kind, values in right.items()}
-
-    def _pack(self, histories: list[History], fused: list[list[Tensor]]) -> Packed:
-        return pack(histories, fused, self.layout, self.language.embed_tokens, newline=self.newline, end_id=self.end_id)
 
     def _logits(self, packed: Packed, notes: tuple[Note, ...] = ()) -> Tensor:
         """(n, V) logits at the rows whose next token is an answer token."""
@@ -194,4 +189,4 @@ class _Students:
                 notes=notes,
             )
         hidden = out.last_hidden_state[packed.answer_at[:, 0], packed.answer_at[:, 1]]
-        return self.head(hidden)  # type: ignore[no-any-return]
+        return self._head[0](hidden)  # type: ignore[no-any-return]

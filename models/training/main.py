@@ -1,31 +1,34 @@
-"""`run_stream.py train`: the three stages in order, each kept in the folder, so that a killed run goes on."""
+"""`run_stream.py train`: the stages in order, each kept in the folder, so that a killed run goes on."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from models.checkpoint import Card, Checkpoint, open_checkpoint, save_checkpoint
 from models.perception import PerceptionConfig
+from models.training.course import Course
 from models.training.create import Shape, new_checkpoint
-from models.training.grounding import ground
+from models.training.curves import draw_curves
+from models.training.grounding import ground, ground_new
+from models.training.inherit import inherit
 from models.training.language import LanguagePlan, train_language
-from models.training.pointing import ASKED
-from models.training.tokens import RunPlan, RunTokens, encode_runs, load_runs, save_runs
+from models.training.plan import TrainPlan, read_plan
+from models.training.pointing import ASKED, SAID
+from models.training.tokens import RunPlan, RunTokens, encode_runs
 from models.training.tower import train_tower
 
 if TYPE_CHECKING:
-    from models.training.lessons import Teacher
+    from models.training.lessons import Spread, Teacher
 
 NAME = "longwatch-small"
-# What the checkpoint recommends to memory: the sizes it was trained with.
+# What the checkpoint recommends to memory: the sizes it was trained with, and the heads that were told where to look:
+# the one that finds what a question names also finds it among what was evicted; the other points at moments.
 MEMORY = {
     "hot_blocks": 12,
     "fused_tokens": 32,
@@ -33,63 +36,42 @@ MEMORY = {
     "instant_frames": 4,
     "positions": "contiguous",
     "stamps": True,
-    "recall_layer": ASKED[
-        0
-    ],  # the head that was told to find what a question names also finds it among what was evicted
+    "recall_layer": ASKED[0],
     "recall_heads": [ASKED[1]],
+    "pointer_layer": SAID[0],
+    "pointer_head": SAID[1],
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TrainPlan:
-    """All that decides a training run besides the teacher."""
-
-    out: Path
-    seed: int = 0
-    tower_minutes: float = 25.0
-    language_minutes: float = 60.0
-    runs: int = 900
-    held_out: int = 80
-    batch: int = 2
-    pictures: int = 6000
-    exam_batches: int = 40
-    learning_rate: float = 9e-4
-    earlier: int = 3
-    long_fraction: float = 0.2
-    start: str | None = None
+ON_A_GPU = 8  # times as many histories per step
 
 
-def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None]) -> int:
+def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spread: Spread) -> int:
     """Train; returns the exit status."""
-    plan = _plan(argv)
-    plan.out.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    checkpoint = _tower(plan, teacher, say)
-    runs, held_out = _tokens(plan, checkpoint, teacher, say)
-
-    def keep(scores: dict[str, float]) -> None:
-        minutes = (time.monotonic() - started) / 60
-        told = {
-            **{k: str(v) for k, v in asdict(plan).items() if k != "out"},
-            "minutes": round(minutes, 1),
-            "teacher": "simulator",
-        }
-        card = Card(NAME, MEMORY, told, {"teacher_forced": {k: round(v, 3) for k, v in sorted(scores.items())}})
-        save_checkpoint(replace(checkpoint, card=card), plan.out / "language")
-
+    try:
+        plan = read_plan(argv)
+        checkpoint = _tower(plan, teacher, say)
+    except ValueError as error:
+        say(str(error))
+        return 2
+    runs, held_out = _tokens(plan, teacher, say, spread)
+    course = Course(plan.folder, "language", plan.language_minutes, say)
     language = LanguagePlan(
-        minutes=plan.language_minutes,
-        batch=plan.batch,
+        batch=plan.batch * (ON_A_GPU if checkpoint.device.type == "cuda" else 1),
+        questions=plan.questions,
         seed=plan.seed,
+        probe_pictures=min(1200, max(64, plan.pictures // 4)),
         exam_batches=plan.exam_batches,
         learning_rate=plan.learning_rate,
         earlier=plan.earlier,
         long_fraction=plan.long_fraction,
         glances_fraction=0.0 if plan.start else LanguagePlan().glances_fraction,  # who goes on has had them
     )
-    scores = train_language(checkpoint, teacher, runs, held_out, language, say=say, save=keep)
+    keep = partial(_keep, plan, checkpoint, course)
+    scores = train_language(checkpoint, teacher, runs, held_out, language, course, keep)
     say(json.dumps({kind: round(value, 3) for kind, value in sorted(scores.items())}))
-    say(f"The checkpoint is in {plan.out / 'language'}; use it with model: {{path_or_id: {plan.out / 'language'}}}.")
+    at = plan.folder / "language"
+    say(f"The checkpoint is in {at}; use it with model: {{path_or_id: {at}}}. Curves: {plan.folder / 'curves.png'}.")
     return 0
 
 
@@ -98,59 +80,58 @@ def perception_config() -> PerceptionConfig:
     return PerceptionConfig(fused_tokens=32, segment_s=8.0, instant_frames=4)
 
 
-def _plan(argv: Sequence[str]) -> TrainPlan:
-    parser = argparse.ArgumentParser(
-        prog="run_stream.py train", description="Train a small checkpoint from nothing but the simulator."
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("runs/small"), help="working folder; a killed run goes on from it"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tower-minutes", type=float, default=25.0)
-    parser.add_argument("--language-minutes", type=float, default=60.0)
-    parser.add_argument("--runs", type=int, default=900, help="stretches of video for the language stage")
-    parser.add_argument("--held-out", type=int, default=80, help="stretches never trained on, for the accuracy printed")
-    parser.add_argument("--batch", type=int, default=2, help="histories per step")
-    parser.add_argument("--pictures", type=int, default=6000, help="painted for the tower before it starts")
-    parser.add_argument("--exam-batches", type=int, default=40, help="of four histories, for the accuracy printed")
-    parser.add_argument("--learning-rate", type=float, default=9e-4, help="of the language stage, at its start")
-    parser.add_argument("--earlier", type=int, default=3, help="at most so many whole stretches before the last")
-    parser.add_argument(
-        "--long-fraction", type=float, default=0.2, help="of the time, at the end: mostly long histories"
-    )
-    parser.add_argument("--start", help="a checkpoint to go on from, instead of a new tower; for example: bundled")
-    found = parser.parse_args(argv)
-    return TrainPlan(**vars(found))
+def _keep(plan: TrainPlan, checkpoint: Checkpoint, course: Course, scores: dict[str, float]) -> None:
+    """The checkpoint as it is now, and the curves up to now."""
+    told = {**{k: v for k, v in asdict(plan).items() if k not in ("out", "device")}, "teacher": "simulator"}
+    told["language_minutes"] = round(course.spent, 1)
+    card = Card(NAME, MEMORY, told, {"teacher_forced": {k: round(v, 3) for k, v in sorted(scores.items())}})
+    save_checkpoint(replace(checkpoint, card=card), plan.folder / "language")
+    draw_curves(plan.folder / "curves.jsonl", plan.folder / "curves.png")
 
 
 def _tower(plan: TrainPlan, teacher: Teacher, say: Callable[[str], None]) -> Checkpoint:
-    folder = plan.out / "tower"
-    if plan.start:
-        say(f"tower: that of {plan.start}")
-        return open_checkpoint(plan.start)
-    if (folder / "config.json").is_file():
-        say(f"tower: taken from {folder}")
-        return open_checkpoint(folder)
-    checkpoint = new_checkpoint(Shape(), teacher.corpus(), plan.seed, NAME)
-    scores = train_tower(
-        checkpoint, teacher, minutes=plan.tower_minutes, pictures=plan.pictures, seed=plan.seed, say=say
-    )
-    ground(checkpoint, teacher, pictures=max(64, plan.pictures // 5), seed=plan.seed)
-    save_checkpoint(replace(checkpoint, card=Card(NAME, MEMORY, {"tower": scores})), folder, torch.float32)
-    return open_checkpoint(folder)
+    """A checkpoint that sees: taken from the folder, or trained."""
+    folder = plan.folder / "tower"
+    if not (folder / "config.json").is_file():
+        checkpoint = new_checkpoint(Shape(), teacher.corpus(), plan.seed, NAME)
+        checkpoint.model.to(_device(plan))  # type: ignore[arg-type]  # transformers types `to` too narrowly
+        checkpoint.cross_dynamics.to(_device(plan))
+        before = None if plan.start is None else open_checkpoint(plan.start)
+        if before is not None:
+            inherit(checkpoint, before)
+        course = Course(plan.folder, "tower", plan.tower_minutes, say)
+        scores = train_tower(
+            checkpoint, teacher, course, pictures=plan.pictures, seed=plan.seed, learning_rate=plan.tower_rate
+        )
+        few = max(64, plan.pictures // 5)
+        if before is None:
+            ground(checkpoint, teacher, pictures=few, seed=plan.seed)
+        else:
+            ground_new(checkpoint, teacher, before.tokenizer.get_vocab().keys(), pictures=few, seed=plan.seed)
+        save_checkpoint(replace(checkpoint, card=Card(NAME, MEMORY, {"tower": scores})), folder, torch.float32)
+        draw_curves(plan.folder / "curves.jsonl", plan.folder / "curves.png")
+    say(f"tower: taken from {folder}")
+    return open_checkpoint(folder, _device(plan))
+
+
+def _device(plan: TrainPlan) -> str:
+    return plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _tokens(
-    plan: TrainPlan, checkpoint: Checkpoint, teacher: Teacher, say: Callable[[str], None]
+    plan: TrainPlan, teacher: Teacher, say: Callable[[str], None], spread: Spread
 ) -> tuple[list[RunTokens], list[RunTokens]]:
     """Runs to train on and runs held out."""
-    path = plan.out / "tokens.pt"
-    if path.is_file():
-        found = load_runs(path)
-        say(f"tokens: {len(found)} runs taken from {path}")
-    else:
-        first = plan.seed * 1_000_000
-        seeds = range(first, first + plan.runs + plan.held_out)
-        found = encode_runs(checkpoint, teacher, perception_config(), RunPlan(), seeds, say=say)
-        save_runs(found, path)
+    first = plan.seed * 1_000_000
+    seeds = range(first, first + plan.runs + plan.held_out)
+    found = encode_runs(
+        plan.folder / "tower",
+        teacher,
+        perception_config(),
+        RunPlan(),
+        seeds,
+        workers=plan.workers,
+        spread=spread,
+        say=say,
+    )
     return found[plan.held_out :], found[: plan.held_out]

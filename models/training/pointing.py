@@ -4,8 +4,8 @@ From answers alone the language part takes hours to find out that "the red car" 
 car: the gradient reaches that link only through everything behind it. Here one attention head is scored, at the word
 that names a thing, by how much of its attention falls on rows that show it; where nothing is there, on the first row of
 the prompt. An earlier head is told to bring the colour to that word first, and a later one is asked the same within an
-answer, at the word before a thing is named. Only training knows of this: all are ordinary heads afterwards. Measured in
-docs/LOG.md.
+answer: at the word before a thing is named, and where the answer is a moment or a number. Only training knows of this:
+all are ordinary heads afterwards. Measured in docs/LOG.md.
 """
 
 from __future__ import annotations
@@ -21,49 +21,53 @@ from models.training.attention import Note
 from models.training.grounding import forms, look_at_cells
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
-    from models.training.histories import History, Laid
-    from models.training.lessons import Teacher
+    from models.training.histories import History
+    from models.training.lessons import Item, Teacher
+    from models.training.packing import Laid
 
 JOINED = 0, 2  # layer and head that join "red" to "car", before anything is looked for
 ASKED = 1, 0  # the rest reads what was found
 SAID = 3, 0  # by then it is known which of the things that were found is the answer
+NEAR_S = 3.0  # the pause between two frames, and a little
 SURE = 0.3  # a thing whose best row matches less is not pointed at: the rows do not show it
 
 
 class Probe(nn.Module):
-    """Kind and colour of a token, read off by two linear maps that are fitted on labelled cells."""
+    """All labels of a token, read off by one linear map each, fitted on labelled cells."""
 
-    def __init__(self, dim: int, kinds: int, colours: int) -> None:
+    def __init__(self, dim: int, classes: Mapping[str, int]) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(dim, affine=False)
-        self.kind = nn.Linear(dim, kinds + 1)
-        self.colour = nn.Linear(dim, colours + 1)
+        self.maps = nn.ModuleDict({name: nn.Linear(dim, count) for name, count in classes.items()})
 
-    def forward(self, embeds: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, D) to probabilities (n, kinds + 1) and (n, colours + 1); column 0 is nothing."""
+    def forward(self, embeds: Tensor) -> dict[str, Tensor]:
+        """(n, D) to probabilities (n, classes) per label; column 0 is nothing."""
         normed = self.norm(embeds)
-        return self.kind(normed).softmax(1), self.colour(normed).softmax(1)
+        return {name: linear(normed).softmax(1) for name, linear in self.maps.items()}
 
 
 def fit_probe(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int, seed: int, steps: int = 300) -> Probe:
     """A probe for this tower, from pictures of its own."""
     tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed + 1)
-    probe = Probe(checkpoint.dim, len(teacher.kinds), len(teacher.colours))
+    probe = Probe(checkpoint.dim, {name: 1 + len(classes) for name, classes in teacher.labels.items()})
     probe.norm.train()
     probe.norm.momentum = None  # the mean over all that is shown
     probe.norm(tokens)
     probe.eval()
     normed = probe.norm(tokens)
-    optimiser = torch.optim.Adam(probe.parameters(), lr=0.02, weight_decay=1e-4)
+    optimiser = torch.optim.Adam(probe.maps.parameters(), lr=0.02, weight_decay=1e-4)
     for _ in range(steps):
-        loss = cross_entropy(probe.kind(normed), labels[:, 0]) + cross_entropy(probe.colour(normed), labels[:, 1])
+        each = [
+            cross_entropy(linear(normed), labels[:, column], ignore_index=-1)
+            for column, linear in enumerate(probe.maps.values())
+        ]
         optimiser.zero_grad()
-        loss.backward()
+        torch.stack(each).sum().backward()
         optimiser.step()
     return probe.requires_grad_(False)
 
@@ -93,14 +97,20 @@ class Looks:
         return -torch.logsumexp(note.log_shares + wanted, 1).mean()
 
 
+Fit = list[tuple[str, int]]  # a label and a class of it: a thing is what one of these says
+
+
 class Pointer:
     """Finds the words that name things in a packed batch, and the rows that show them."""
 
     def __init__(self, checkpoint: Checkpoint, teacher: Teacher, probe: Probe) -> None:
         vocabulary: dict[str, int] = checkpoint.tokenizer.get_vocab()
         self._probe = probe
-        self._kinds = _ids(vocabulary, teacher.kinds)
-        self._colours = _ids(vocabulary, teacher.colours)
+        self._fits = _fits(teacher.labels)
+        self._things = {i: fit for name, fit in self._fits.items() for i in _ids(vocabulary, name)}
+        self._shades = {name: place for place, name in enumerate(teacher.labels["colour"], start=1)}
+        self._colours = {i: place for name, place in self._shades.items() for i in _ids(vocabulary, name)}
+        self._digits = {i: digit for digit in range(10) for i in _ids(vocabulary, str(digit))}
 
     @torch.no_grad()
     def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> tuple[Looks, Looks, Looks]:
@@ -109,57 +119,97 @@ class Pointer:
         for b, (history, where) in enumerate(zip(histories, laid, strict=True)):
             shown = self._shown(history, where, longest)
             for i, item in enumerate(history.items):
-                start, question, answer = where.starts[i], where.questions[i], where.answers[i]
-                for at, kind, colour in self._named(question):
+                start = where.starts[i] + where.leads[i]
+                about, question = shown.of(item, i), where.questions[i]
+                for at, fit, colour in self._named(question):
                     if colour is not None:
                         joined.add(b, start + at, _one(start + at - 1, longest))
-                    look = shown.rows(kind, colour, item.mode) if item.there else shown.nothing()
+                    look = shown.rows(fit, colour, about) if item.there else shown.nothing()
                     if look is not None:
                         asked.add(b, start + at, look)
-                for at, kind, colour in self._named(answer):
-                    look = shown.rows(kind, colour, item.mode) if colour is not None and at > 1 else None
-                    if look is not None:  # "the" red car: here the colour has to be known
-                        said.add(b, start + len(question) + at - 2, look)
+                for at, look in self._answered(item, where.answers[i], about, shown):
+                    said.add(b, start + len(question) + at - 1, look)
         return joined, asked, said
 
-    def _named(self, ids: Sequence[int]) -> list[tuple[int, int, int | None]]:
-        """(place of the word, kind, colour where one is named) of each thing in a text."""
+    def _answered(self, item: Item, ids: Sequence[int], about: Tensor, shown: _Shown) -> Iterator[tuple[int, Tensor]]:
+        """(place of a word of the answer, what to look at just before it is said)."""
+        looks: list[tuple[int, Tensor | None]] = []
+        if item.there and item.time_s is not None:  # the answer is when, and the clock is read off what is looked at
+            looks.append((0, self._moment(item, shown)))
+        for at, fit, colour in self._named(ids):
+            if colour is not None and at > 1:  # "the" red car: here the colour has to be known
+                looks.append((at - 1, shown.rows(fit, colour, about)))
+        digits = [(at, self._digits[token]) for at, token in enumerate(ids) if token in self._digits]
+        for place, (at, digit) in enumerate(digits[:2], start=1):
+            looks.append((at, shown.rows([(f"digit{place}", digit + 1)], None, about)))
+        return ((at, look) for at, look in looks if look is not None)
+
+    def _moment(self, item: Item, shown: _Shown) -> Tensor | None:
+        """Rows that show what is asked about, in the block that holds the moment; all of its rows where none fits."""
+        here = shown.at(float(item.time_s or 0.0))
+        if not len(here):
+            return None
+        for name, colour in item.named:
+            look = shown.rows(self._fits.get(name, []), None if colour is None else self._shades[colour], here)
+            if look is not None:
+                return look
+        return shown.all(here)
+
+    def _named(self, ids: Sequence[int]) -> list[tuple[int, Fit, int | None]]:
+        """(place of the word, what it looks like, colour where one is named) of each thing in a text."""
         return [
-            (at, self._kinds[token], self._colours.get(ids[at - 1]) if at else None)
+            (at, self._things[token], self._colours.get(ids[at - 1]) if at else None)
             for at, token in enumerate(ids)
-            if token in self._kinds
+            if token in self._things
         ]
 
     def _shown(self, history: History, laid: Laid, longest: int) -> _Shown:
-        rows = [rows for _, rows in history.blocks] + history.instant
-        kinds, colours = self._probe(torch.cat([r.embeds.float() for r in rows]))
-        places = torch.cat(
-            [torch.arange(first, first + len(r.embeds)) for first, r in zip(laid.rows, rows, strict=True)]
-        )
-        past = sum(len(r.embeds) for _, r in history.blocks)
-        now = len(places) - len(history.instant[-1].embeds)
-        return _Shown(kinds, colours, places, past, now, longest)
+        rows = [block.rows for block in history.blocks] + history.instant
+        labels = self._probe(torch.cat([r.embeds.float() for r in rows]))
+        counts = [len(r.embeds) for r in rows]
+        places = torch.cat([torch.arange(first, first + n) for first, n in zip(laid.rows, counts, strict=True)])
+        owners = torch.arange(len(rows)).repeat_interleave(torch.tensor(counts))
+        return _Shown(labels, places, owners, history, longest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
-    """What the rows of one history show."""
+    """What the rows of one history show. Rows are chosen by their index among all rows."""
 
-    kinds: Tensor  # (n, kinds + 1)
-    colours: Tensor  # (n, colours + 1)
+    labels: dict[str, Tensor]  # (n, classes) each
     places: Tensor  # (n,) in the sequence
-    past: int  # rows before this one are blocks
-    now: int  # rows from this one on are the newest frame
+    owners: Tensor  # (n,) which block, or after all blocks which instant frame
+    history: History
     longest: int
 
-    def rows(self, kind: int, colour: int | None, mode: str) -> Tensor | None:
-        """(S,) how well each row fits; None where none does."""
-        fit = self.kinds[:, kind + 1] * (1.0 if colour is None else self.colours[:, colour + 1])
-        chosen = slice(self.now, None) if mode == "present" else slice(0, self.past)
-        fit, places = fit[chosen], self.places[chosen]
+    def of(self, item: Item, index: int) -> Tensor:
+        """Rows that a question is about: the newest frame, or the blocks in its reach."""
+        if item.mode == "present":
+            return (self.owners == int(self.owners[-1])).nonzero()[:, 0]
+        reach = torch.tensor(sorted(self.history.reach[index]), dtype=torch.long)
+        return torch.isin(self.owners, reach).nonzero()[:, 0]
+
+    def at(self, time_s: float) -> Tensor:
+        """Rows of the last block that had begun by then; none where that ended more than `NEAR_S` before."""
+        begun = [i for i, block in enumerate(self.history.blocks) if block.span_s[0] <= time_s]
+        if not begun or self.history.blocks[begun[-1]].span_s[1] < time_s - NEAR_S:
+            return torch.zeros(0, dtype=torch.long)
+        return (self.owners == begun[-1]).nonzero()[:, 0]
+
+    def rows(self, looks_like: Fit, colour: int | None, chosen: Tensor) -> Tensor | None:
+        """(S,) how well each chosen row fits; None where none does."""
+        fit = torch.zeros(len(chosen))
+        for label, kind in looks_like:
+            fit += self.labels[label][chosen, kind]
+        if colour is not None:
+            fit *= self.labels["colour"][chosen, colour]
         if not len(fit) or float(fit.max()) < SURE:
             return None
-        return torch.zeros(self.longest).index_copy_(0, places, fit)
+        return torch.zeros(self.longest).index_copy_(0, self.places[chosen], fit)
+
+    def all(self, chosen: Tensor) -> Tensor:
+        """(S,) each chosen row alike."""
+        return torch.zeros(self.longest).index_fill_(0, self.places[chosen], 1.0)
 
     def nothing(self) -> Tensor:
         """(S,) the first row of the prompt: what is looked at when nothing is there."""
@@ -170,8 +220,14 @@ def _one(row: int, longest: int) -> Tensor:
     return torch.zeros(longest).index_fill_(0, torch.tensor([row]), 1.0)
 
 
-def _ids(vocabulary: dict[str, int], names: Sequence[str]) -> dict[int, int]:
-    """Token id to index of the name, for every form that is one token."""
-    return {
-        vocabulary[token]: index for index, name in enumerate(names) for token in forms(name) if token in vocabulary
-    }
+def _fits(labels: Mapping[str, Sequence[str]]) -> dict[str, Fit]:
+    """By the word for a thing: a kind, or a fixture in any of its states."""
+    found: dict[str, Fit] = {name: [("kind", place)] for place, name in enumerate(labels["kind"], start=1)}
+    for place, name in enumerate(labels.get("state", ()), start=1):
+        found.setdefault(name.split()[0], []).append(("state", place))
+    return found
+
+
+def _ids(vocabulary: Mapping[str, int], name: str) -> list[int]:
+    """Token ids of a name, in every form that is one token."""
+    return [vocabulary[token] for token in forms(name) if token in vocabulary]

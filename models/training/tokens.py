@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from models.checkpoint import open_checkpoint
 from models.perception import Perception, PerceptionConfig
 from models.rows import Rows
 from models.vision.torch_tower import TorchVision
 from stream.flow import Frame
 
 if TYPE_CHECKING:
-    from models.checkpoint import Checkpoint
-    from models.training.lessons import Run, Teacher
+    from models.training.lessons import Run, Spread, Teacher
+
+SHARD = 20  # runs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,27 +57,51 @@ class RunPlan:
 
 
 def encode_runs(
-    checkpoint: Checkpoint,
+    folder: Path,
     teacher: Teacher,
     perception: PerceptionConfig,
     plan: RunPlan,
     seeds: range,
     *,
+    workers: int,
+    spread: Spread,
     say: Callable[[str], None],
 ) -> list[RunTokens]:
-    """One `RunTokens` per seed."""
+    """One `RunTokens` per seed, by the checkpoint in `folder`; kept beside it in shards, so a killed run goes on."""
+    shelf = folder.parent / "tokens"
+    shelf.mkdir(exist_ok=True)
+    shards = {shelf / f"{part.start}.pt": part for part in _parts(seeds)}
+    missing = {path: part for path, part in shards.items() if not path.is_file()}
+    done = len(shards) - len(missing)
+    say(f"tokens: {done * SHARD} of {len(seeds)} runs taken from {shelf}" if done else f"tokens: {len(seeds)} runs")
+    jobs = [(folder, teacher, perception, plan, part, path) for path, part in missing.items()]
+    for _ in spread(_encode_shard, jobs, workers):
+        done += 1
+        say(f"tokens: {min(done * SHARD, len(seeds))} of {len(seeds)} runs")
+    return [run for path in shards for run in load_runs(path)]
+
+
+def _parts(seeds: range) -> list[range]:
+    return [seeds[at : at + SHARD] for at in range(0, len(seeds), SHARD)]
+
+
+def _encode_shard(
+    folder: Path, teacher: Teacher, perception: PerceptionConfig, plan: RunPlan, seeds: range, path: Path
+) -> None:
+    """Encode and keep one shard; its name appears only when it is whole."""
+    torch.set_num_threads(1)  # one thread each: several processes do not wait for one another
+    checkpoint = open_checkpoint(folder)
     encoder = TorchVision(checkpoint)
     runs: list[RunTokens] = []
     for seed in seeds:
         rng = np.random.default_rng(seed)
         seconds = float(rng.uniform(plan.shortest_s, plan.longest_s))
         run = teacher.run(seed, seconds, float(rng.choice(plan.fps)))
-        runs.append(
-            encode_run(encoder, Perception(perception, checkpoint.dim, checkpoint.grid), run, plan.moments, rng)
-        )
-        if len(runs) % 50 == 0:
-            say(f"tokens  {len(runs)} of {len(seeds)} runs")
-    return runs
+        eyes = Perception(perception, checkpoint.dim, checkpoint.grid)
+        runs.append(encode_run(encoder, eyes, run, plan.moments, rng))
+    beside = path.with_suffix(".new")
+    save_runs(runs, beside)
+    beside.replace(path)
 
 
 def encode_run(

@@ -7,14 +7,13 @@ and colour can be read off it by one linear map, which is also what makes tokens
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from models.training.course import narrow
 from models.vision.torch_tower import see
 
 REFRESH = 80  # steps between new pictures
@@ -24,60 +23,75 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
+    from models.training.course import Course
     from models.training.lessons import Teacher
 
 
 def train_tower(
     checkpoint: Checkpoint,
     teacher: Teacher,
+    course: Course,
     *,
-    minutes: float,
     seed: int,
-    batch: int = 32,
+    batch: int = 16,
     pictures: int = 6000,
     learning_rate: float = 1e-3,
-    say: Callable[[str], None],
 ) -> dict[str, float]:
-    """Train for so many minutes; returns the running accuracies on cells that hold something."""
-    model = checkpoint.model.train()
-    heads = nn.ModuleDict(
-        {
-            "kind": nn.Linear(checkpoint.dim, len(teacher.kinds) + 1),
-            "colour": nn.Linear(checkpoint.dim, len(teacher.colours) + 1),
-        }
-    )
-    heads.to(checkpoint.device)
-    seen = [*model.model.vision_tower.parameters(), *model.model.multi_modal_projector.parameters()]
-    optimiser = torch.optim.AdamW([*seen, *heads.parameters()], lr=learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
-    pool = _Pool(checkpoint, teacher, pictures, seed)
-    started, step, shown, scores = time.monotonic(), 0, 0.0, dict.fromkeys(heads, 0.0)
-    while (spent := (time.monotonic() - started) / 60) < minutes:
-        rate = learning_rate * min(1.0, (step + 1) / 100) * (1 - 0.95 * spent / minutes)
+    """Train until the course is over; returns the running accuracies on cells that hold something."""
+    eyes = _Eyes(checkpoint, teacher)
+    optimiser = torch.optim.AdamW(eyes.parameters(), lr=learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
+    scores: dict[str, float] = {}
+    if found := course.resume():
+        eyes.load_state_dict(found["eyes"])
+        optimiser.load_state_dict(found["optimiser"])
+        scores = found["scores"]
+    pool = _Pool(checkpoint, teacher, pictures, seed * 1_000_003 + course.step)
+    while not course.over:
+        rate = learning_rate * min(1.0, (course.step + 1) / 100) * (1 - 0.95 * course.part)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        if step and step % REFRESH == 0:
-            pool.renew(seed * 1_000_003 + step)
-        pixels, labels = pool.draw(batch)
-        tokens = see(model, pixels)
-        losses = {}
-        for column, (name, head) in enumerate(heads.items()):
-            logits, wanted = head(tokens).flatten(0, 1), labels[..., column].flatten()
-            losses[name] = _loss(logits, wanted)
-            scores[name] = 0.98 * scores[name] + 0.02 * _accuracy(logits, wanted) if step else _accuracy(logits, wanted)
-        loss = torch.stack(list(losses.values())).sum()
+        if course.step and course.step % REFRESH == 0:
+            pool.renew(seed * 1_000_003 + course.step)
+        with narrow(checkpoint.device):
+            loss, right = eyes(*pool.draw(batch))
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(seen, 1.0)
+        nn.utils.clip_grad_norm_(eyes.parameters(), 1.0)
         optimiser.step()
-        step += 1
-        if time.monotonic() - shown > 15:
-            shown = time.monotonic()
-            say(
-                f"tower {spent:5.1f} min  step {step}  loss {float(loss.detach()):.3f}  "
-                + "  ".join(f"{k} {v:.3f}" for k, v in scores.items())
-            )
-    model.eval()
-    return {**scores, "steps": float(step), "minutes": minutes}
+        scores = {name: 0.98 * scores.get(name, value) + 0.02 * value for name, value in right.items()} | {
+            name: value for name, value in scores.items() if name not in right
+        }
+        course.step += 1
+        course.note({"loss": float(loss.detach()), **scores})
+        if course.due:
+            course.keep({"eyes": eyes.state_dict(), "optimiser": optimiser.state_dict(), "scores": scores})
+    course.keep({"eyes": eyes.state_dict(), "optimiser": optimiser.state_dict(), "scores": scores})
+    checkpoint.model.eval()
+    return {**scores, "steps": float(course.step), "minutes": course.minutes}
+
+
+class _Eyes(nn.Module):
+    """Tower, projector and one linear head per label; the heads are thrown away afterwards."""
+
+    def __init__(self, checkpoint: Checkpoint, teacher: Teacher) -> None:
+        super().__init__()
+        whole: Any = checkpoint.model.train()
+        self._whole = [whole]  # in a list: its language model is not ours to train
+        self.tower, self.projector = whole.model.vision_tower, whole.model.multi_modal_projector
+        self.heads = nn.ModuleDict({n: nn.Linear(checkpoint.dim, 1 + len(c)) for n, c in teacher.labels.items()})
+        self.heads.to(checkpoint.device)
+
+    def forward(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """(B, 3, S, S) pixels and (B, rows, columns, labels) to the loss and the accuracy per label that occurs."""
+        tokens = see(self._whole[0], pixels)
+        losses, right = [], {}
+        for column, (name, head) in enumerate(self.heads.items()):
+            logits, wanted = head(tokens).flatten(0, 1), labels[..., column].flatten()
+            losses.append(_loss(logits, wanted))
+            if bool((wanted > 0).any()):
+                right[name] = _accuracy(logits, wanted)
+                right[f"false_{name}"] = _false(logits, wanted)
+        return torch.stack(losses).sum(), right
 
 
 class _Pool:
@@ -97,7 +111,7 @@ class _Pool:
         self._next = int(at[-1]) + 1
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) pixels with random gain, tint and noise, (B, rows, columns, 2) labels."""
+        """(B, 3, S, S) pixels with random gain, tint and noise, (B, rows, columns, labels) labels."""
         at = torch.randint(len(self._pixels), (count,), generator=self._rng)
         light = (
             1
@@ -124,6 +138,12 @@ def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
     return (each * held).sum() / held.sum().clamp_min(1) + (each * (clear & ~held)).sum() / (
         clear & ~held
     ).sum().clamp_min(1)
+
+
+def _false(logits: Tensor, wanted: Tensor) -> float:
+    """Share of empty cells that are taken for something."""
+    empty = wanted == 0
+    return float((logits.argmax(1) > 0)[empty].float().mean()) if bool(empty.any()) else 0.0
 
 
 def _accuracy(logits: Tensor, wanted: Tensor) -> float:

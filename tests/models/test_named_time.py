@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from models.kv import scope
 from models.kv.fork import View
 from models.kv.recall import about_now, about_past, named_span
+from models.kv.spans import belongs
 from models.memory import Memory
 from tests.models.exact import check, plain, read, watched
 from tests.models.scripted import NOON, ask, frame, memory
@@ -141,9 +141,7 @@ def test_a_named_time_is_the_plain_model_with_everything_else_masked(text: str) 
         mem.append(frame(index))
     assert not mem._hot.tiers.cold, "the control of this test: what is recalled is exact"
     view = mem.fork(ask(text))
-    wanted = {
-        i for i, e in mem.ledger.entries.items() if scope._belongs(e.span_s, (20.0, 41.0 if "41" in text else 21))
-    }
+    wanted = {i for i, e in mem.ledger.entries.items() if belongs(e.span_s, (20.0, 41.0 if "41" in text else 21))}
     assert wanted - set(mem._hot.blocks)
     got, truth = read(mem, text), plain(mem, view, log, wanted)
     torch.testing.assert_close(got, truth, **NEAR)

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from models.checkpoint import BUNDLED, Checkpoint, open_checkpoint
+from models.kv.spans import belongs
 from models.prompt import Layout
 from models.rows import MOTION_FEATURES, Rows
 from models.training.attention import Note, packed_attention
-from models.training.histories import History, Packed, pack
+from models.training.histories import History, Seen
 from models.training.lessons import Teacher
+from models.training.packing import Packed, Packer
 from models.training.pointing import ASKED, Looks, Pointer, Probe, fit_probe
 from stream.sources.simulated.teacher import PictureTeacher, SimulatedTeacher
 
@@ -31,6 +33,9 @@ class Asked:
     answer: str
     there: bool = True
     kind: str = ""
+    time_s: float | None = None
+    named: tuple[tuple[str, str | None], ...] = ()
+    span: tuple[float, float] | None = None
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +46,13 @@ def bundled() -> Checkpoint:
 @pytest.fixture(scope="module")
 def probe() -> Probe:
     """Reads kind off the first columns and colour off the next ones."""
-    made = Probe(DIM, len(KINDS), len(COLOURS)).eval()
+    made = Probe(DIM, {name: 1 + len(classes) for name, classes in SimulatedTeacher().labels.items()}).eval()
     with torch.no_grad():
-        for linear, first in ((made.kind, 0), (made.colour, len(KINDS) + 1)):
+        linear: Any
+        for name, linear in made.maps.items():
+            first = {"kind": 0, "colour": len(KINDS) + 1}.get(name, 100)
             linear.bias.zero_()
+            linear.bias[0] = 0.0 if name in ("kind", "colour") else 9.0  # no other label is ever shown
             linear.weight.zero_()
             linear.weight[:, first : first + len(linear.weight)] = 20 * torch.eye(len(linear.weight))
     return made
@@ -68,19 +76,20 @@ def laid_out(bundled: Checkpoint, *items: Asked) -> tuple[History, Packed]:
     """A past with a red car and a blue dog, and a present with a red dog."""
     past = rows(("", ""), ("red", "car")), rows(("blue", "dog"), ("", ""))
     history = History(
-        [(f"[12:00:0{i}-12:00:0{i + 1}]", block) for i, block in enumerate(past)],
-        "[now 12:00:09]",
+        [Seen((float(i), i + 1.0), block) for i, block in enumerate(past)],
+        9.0,
+        43_200.0,
         [rows(("", ""), ("red", "dog"))],
         cast("Any", items),
+        [frozenset(i for i in (0, 1) if item.span is None or belongs((i, i + 1.0), item.span)) for item in items],
+        ["" for _ in items],
     )
     model: Any = bundled.model.model
     layout = Layout(bundled.tokenizer, int(bundled.model.config.video_token_id))
-    fused = [[block.embeds for _, block in history.blocks] + [frame.embeds for frame in history.instant]]
-    end_id = int(bundled.tokenizer.eos_token_id)
+    fused = [[block.rows.embeds for block in history.blocks] + [frame.embeds for frame in history.instant]]
+    packer = Packer(layout, model.language_model.embed_tokens, model.image_newline, int(bundled.tokenizer.eos_token_id))
     with torch.no_grad():
-        return history, pack(
-            [history], fused, layout, model.language_model.embed_tokens, newline=model.image_newline, end_id=end_id
-        )
+        return history, packer.pack([history], fused)
 
 
 def looked_at(looks: Looks) -> list[tuple[int, list[int]]]:
@@ -117,6 +126,30 @@ def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, pr
     (row, _), question = looked_at(said)[0], laid.questions[3]
     ids = (*question, *laid.answers[3])
     assert words.convert_ids_to_tokens([ids[row - laid.starts[3] + 1]])[0].strip("Ġ") == "red", "said next"
+
+
+def test_a_named_time_and_a_moment_are_looked_for_where_they_were(bundled: Checkpoint, probe: Probe) -> None:
+    items = (
+        Asked("past", "Was there a blue dog at 12:00?", "yes", span=(1.0, 2.0)),
+        Asked("past", "When did the red car leave?", "<|then|>", time_s=0.8, named=(("car", "red"),)),
+        Asked("past", "When did the door open last?", "<|then|>", time_s=1.5, named=(("door", None),)),
+        Asked("past", "When did the red car leave?", "<|then|>", time_s=7.0, named=(("car", "red"),)),
+    )
+    history, packed = laid_out(bundled, *items)
+    laid = packed.laid[0]
+    first, second, _ = laid.rows
+    _, asked, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
+        [history], packed.laid, packed.embeds.shape[1]
+    )
+    assert [to for _, to in looked_at(asked)] == [[second], [first + 1], [first + 1]]
+    moments = looked_at(said)
+    assert [to for _, to in moments] == [[first + 1], [second, second + 1]], (
+        "no row shows a door, and nothing shows 7.0"
+    )
+    last = laid.starts[1] + len(laid.questions[1]) - 1
+    assert moments[0][0] == last, "the clock is read off where the question's last word looks"
+    assert laid.hidden[0] == [laid.blocks[0], range(laid.blocks[1].stop, laid.context)]
+    assert laid.positions[0] == laid.blocks[1].stop and laid.positions[1] == laid.context
 
 
 def test_noted_attention_is_the_attention_that_was_paid(bundled: Checkpoint) -> None:
@@ -156,7 +189,8 @@ def test_a_probe_reads_what_the_tower_sees(bundled: Checkpoint) -> None:
     from models.training.grounding import look_at_cells
 
     tokens, labels = look_at_cells(bundled, teacher, 60, 11)
-    kinds, colours = probe(tokens)
+    found = probe(tokens)
     held = labels[:, 0] > 0
-    for found, wanted in ((kinds, labels[:, 0]), (colours, labels[:, 1])):
-        assert float((found.argmax(1) == wanted)[held].float().mean()) > 0.5, "guessing would give a sixth or an eighth"
+    for column, name in enumerate(("kind", "colour")):
+        right = (found[name].argmax(1) == labels[:, column])[held]
+        assert float(right.float().mean()) > 0.5, "guessing would give an eighth"

@@ -4,19 +4,28 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pytest
 import torch
+from PIL import Image
 
 from models.checkpoint import open_checkpoint
 from models.prompt import Layout
 from models.training.attention import packed_attention
-from models.training.histories import compose, fuse, lay_out, pack
+from models.training.course import Course
+from models.training.create import Shape, new_checkpoint
+from models.training.curves import draw_curves
+from models.training.histories import History, compose, fuse
+from models.training.inherit import inherit
 from models.training.lessons import Teacher
 from models.training.main import main
-from models.training.tokens import load_runs
+from models.training.packing import Packer
+from models.training.plan import TrainPlan, read_plan
+from models.training.tokens import RunTokens, load_runs
+from stream.cli.spread import spread
 from stream.sources.simulated.teacher import SimulatedTeacher
 
 SMALL = ["--tower-minutes", "0.03", "--language-minutes", "0.05", "--runs", "5", "--held-out", "4"]
-SMALL += ["--pictures", "48", "--exam-batches", "1"]
+SMALL += ["--pictures", "48", "--exam-batches", "1", "--workers", "1"]
 
 
 def teacher() -> Teacher:
@@ -26,7 +35,7 @@ def teacher() -> Teacher:
 
 def test_from_nothing_to_a_checkpoint_and_on(tmp_path: Path) -> None:
     said: list[str] = []
-    assert main([*SMALL, "--out", str(tmp_path)], teacher(), said.append) == 0
+    assert main([*SMALL, "--out", str(tmp_path)], teacher(), said.append, spread) == 0
     opened = open_checkpoint(tmp_path / "language")
     assert opened.card.memory["fused_tokens"] == 32
     assert opened.card.accuracy["teacher_forced"]
@@ -35,35 +44,120 @@ def test_from_nothing_to_a_checkpoint_and_on(tmp_path: Path) -> None:
     before = tower.model.model.vision_tower.embeddings.patch_embedding.weight
     assert torch.allclose(before, opened.model.model.vision_tower.embeddings.patch_embedding.weight, atol=1e-3)
     again: list[str] = []
-    assert main([*SMALL, "--out", str(tmp_path)], teacher(), again.append) == 0
-    assert any("taken from" in line for line in again) and not any(line.startswith("tower ") for line in again)
+    assert main([*SMALL, "--out", str(tmp_path)], teacher(), again.append, spread) == 0
+    assert any("taken from" in line for line in again) and not any(line.startswith("tower [") for line in again)
+    assert (tmp_path / "curves.png").is_file()
     packing_hides_questions_from_each_other(tmp_path)
 
 
 def packing_hides_questions_from_each_other(folder: Path) -> None:
-    """A packed question gives the logits that it gives alone: what forks do when deployed."""
+    """A packed question gives the logits that it gives alone, with what is in its reach, as forks do when deployed."""
     checkpoint, asks = open_checkpoint(folder / "language"), teacher()
-    runs = load_runs(folder / "tokens.pt")
-    history = compose(runs, asks, np.random.default_rng(0), earlier=1, questions=5)
-    assert len(history.items) > 1
-    language, layout = (
-        checkpoint.model.model.language_model,
-        Layout(checkpoint.tokenizer, checkpoint.model.config.video_token_id),
+    runs = [run for path in sorted((folder / "tokens").iterdir()) for run in load_runs(path)]
+    history = a_history_with_a_named_time(runs, asks)
+    language = checkpoint.model.model.language_model
+    layout = Layout(checkpoint.tokenizer, checkpoint.model.config.video_token_id)
+    packer = Packer(
+        layout, language.embed_tokens, checkpoint.model.model.image_newline, int(checkpoint.tokenizer.eos_token_id)
     )
-    newline, end_id = checkpoint.model.model.image_newline, int(checkpoint.tokenizer.eos_token_id)
     with torch.no_grad():
         fused = fuse([history], checkpoint.cross_dynamics)
-        packed = pack([history], fused, layout, language.embed_tokens, newline=newline, end_id=end_id)
+        packed = packer.pack([history], fused)
         with packed_attention(language):
             whole = language(
                 inputs_embeds=packed.embeds, position_ids=packed.positions, tails=packed.tails
             ).last_hidden_state
-        context, tails = lay_out(history, fused[0], layout, newline, end_id)
-        question, answer = tails[-1]
-        rows = [
-            part.embeds if part.embeds is not None else language.embed_tokens(torch.tensor(part.ids))
-            for part in [*context, question, answer]
-        ]
-        alone = language(inputs_embeds=torch.cat(rows)[None]).last_hidden_state
-    assert torch.allclose(whole[0, -len(answer) :], alone[0, -len(answer) :], atol=1e-3)
-    assert not torch.allclose(whole[0, -len(answer) :], alone[0, : len(answer)], atol=1e-1)
+        context, tails = packer.lay_out(history, fused[0])
+        laid = packed.laid[0]
+        for index in (len(tails) - 1, next(i for i, item in enumerate(history.items) if item.span is not None)):
+            here = slice(laid.starts[index], laid.starts[index] + sum(map(len, tails[index])))
+            every = [
+                part.embeds if part.embeds is not None else language.embed_tokens(torch.tensor(part.ids))
+                for part in [*context, *tails[index]]
+            ]
+            rows = torch.cat(every)
+            mask = torch.ones(len(rows), len(rows), dtype=torch.bool).tril()
+            for out in laid.hidden[index]:
+                mask[laid.context :, out.start : out.stop] = False
+            positions = torch.cat([torch.arange(laid.context), packed.positions[0, here]])
+            alone = language(
+                inputs_embeds=rows[None], position_ids=positions[None], attention_mask=mask[None, None]
+            ).last_hidden_state
+            asked = alone[0, laid.context :]
+            assert torch.allclose(whole[0, here], asked, atol=1e-3)
+            assert not torch.allclose(whole[0, here], alone[0, : len(asked)], atol=1e-1)
+            if laid.hidden[index]:
+                open_mask = torch.ones_like(mask).tril()
+                seen_all = language(
+                    inputs_embeds=rows[None], position_ids=positions[None], attention_mask=open_mask[None, None]
+                ).last_hidden_state
+                assert not torch.allclose(seen_all[0, laid.context :], asked, atol=1e-3), "what is hidden would count"
+
+
+def a_history_with_a_named_time(runs: list[RunTokens], asks: Teacher) -> History:
+    """The first that has both a question that names a time and, last, one that does not."""
+    for seed in range(60):
+        history = compose(runs, asks, np.random.default_rng(seed), earlier=2, questions=24)
+        if any(item.span is not None for item in history.items) and history.items[-1].span is None:
+            return history
+    raise AssertionError("No history had a question about a named time.")
+
+
+def test_a_killed_stage_goes_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = Course(tmp_path, "tower", 5.0, said.append)
+    first.step = 7
+    first.keep({"weights": torch.arange(3)})
+    second = Course(tmp_path, "tower", 5.0, said.append)
+    state = second.resume()
+    assert state is not None and state["weights"].tolist() == [0, 1, 2]
+    assert second.step == 7 and 0 < second.spent < 5.0 and not second.over
+    assert Course(tmp_path, "language", 5.0, said.append).resume() is None
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_curves_are_drawn(tmp_path: Path) -> None:
+    course = Course(tmp_path, "language", 1.0, lambda _: None)
+    draw_curves(tmp_path / "curves.jsonl", tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
+    for value in (3.0, 2.0, 1.0):
+        course.note({"words": value, "exam order": 1 / value}, always=True)
+    draw_curves(tmp_path / "curves.jsonl", tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        colours = picture.convert("RGB").getcolors(1 << 20)
+    assert colours is not None and len(colours) > 3
+
+
+def test_a_plan_is_read_from_its_file_and_flags_go_first(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("runs: 12\nlearning_rate: 1.0e-3\nstart: null\n")
+    plan = read_plan(["--config", str(path), "--runs", "3"])
+    assert (plan.runs, plan.learning_rate, plan.start) == (3, 1e-3, None)
+    shipped = read_plan(["--config", "configs/train.yaml"])
+    assert shipped == TrainPlan(), "the shipped file says the defaults"
+    path.write_text("runz: 12\n")
+    with pytest.raises(ValueError, match="runz"):
+        read_plan(["--config", str(path)])
+    path.write_text("runs: many\n")
+    with pytest.raises(ValueError, match="wrong type"):
+        read_plan(["--config", str(path)])
+
+
+def test_a_new_checkpoint_takes_over_what_fits() -> None:
+    old = open_checkpoint("bundled")
+    corpus = [*teacher().corpus(), "A zebra crossed."]
+    new = new_checkpoint(Shape(side=96), corpus, 3)
+    before = new.model.model.language_model.embed_tokens.weight.detach().clone()
+    inherit(new, old)
+    after, theirs = (c.model.model.language_model for c in (new, old))
+    word = "Ġred"
+    assert torch.equal(
+        after.embed_tokens.weight[new.tokenizer.get_vocab()[word]],
+        theirs.embed_tokens.weight[old.tokenizer.get_vocab()[word]],
+    )
+    fresh = next(i for token, i in new.tokenizer.get_vocab().items() if token not in old.tokenizer.get_vocab())
+    assert torch.equal(after.embed_tokens.weight[fresh], before[fresh])
+    assert torch.equal(after.layers[1].mlp.up_proj.weight, theirs.layers[1].mlp.up_proj.weight)
+    assert new.model.model.vision_tower.embeddings.position_embedding.weight.shape[0] == 64
+    with pytest.raises(ValueError, match="cannot be gone on from"):
+        inherit(new_checkpoint(Shape(dim=128), corpus, 3), old)
