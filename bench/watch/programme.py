@@ -1,0 +1,86 @@
+"""From a unit of the plan to its film and its questions. Cheap: nothing is painted, no model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.watch import asks, films
+from bench.watch.asks import Ask
+from bench.watch.films import Film
+from bench.watch.plan import Plan, Sort, Unit
+from bench.watch.standing import Visit, instruct
+from bench.watch.stress import under
+from stream.sources.simulated.balance import Balance
+from stream.sources.simulated.quiz import KINDS_ASKED, ask
+from stream.sources.simulated.teacher import draw_script
+
+PROBE_EVERY_S = 10
+STRESS_MOMENTS = 4
+GLIMPSE_KINDS = ("seen", "past_colour", "when")
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """A film with all that will be asked about it."""
+
+    film: Film
+    asks: list[Ask]
+    standing: dict[str, list[Visit]] = field(default_factory=dict)
+
+
+class Programme:
+    """Makes the shows of one plan, in order: answers are kept even over all streams of a sort."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._balances: dict[Sort, Balance] = {}
+
+    def show(self, unit: Unit) -> Show:
+        """The show of a unit. Call it for every unit in turn, also for those whose result is known already."""
+        rng = np.random.default_rng((unit.seed, 1))
+        balance = self._balances.setdefault(unit.sort, Balance())
+        plan = self.plan
+        if unit.sort in {"short", "ablation"}:
+            film = films.draw_short(unit.seed, plan.seconds, plan.fps)
+            asked = list(asks.at_moments(film, plan.moments, plan.questions, rng, balance, KINDS_ASKED))
+            asked += _forward(film, rng)
+            standing = dict[str, list[Visit]]()
+            if unit.sort == "short" and unit.number < plan.standing:
+                group = "standing"
+                polls, found, _ = instruct(film, rng, group)
+                asked += polls
+                standing = {f"{unit.name}: {group}": found} if polls else {}
+            return Show(film, asked, standing)
+        if unit.sort in {"day", "ablation day"}:
+            film = films.day(unit.seed, plan.day_s, plan.fps)
+            asked = list(asks.of_a_day(film, plan.day_moments, rng, balance))
+            ends = [run.last_s for run in film.truth.runs]
+            return Show(film, asked + list(asks.drift(film, ends, rng)))
+        if unit.sort == "glimpse":
+            return _glimpse(unit, plan, rng, balance)
+        return self._stressed(unit, rng, balance)
+
+    def _stressed(self, unit: Unit, rng: np.random.Generator, balance: Balance) -> Show:
+        draw = np.random.default_rng(unit.seed)
+        setting = under(unit.variant, draw_script(draw))
+        start = float(draw.integers(0, 768))
+        film = films.short(setting.script, setting.camera, start, self.plan.stress_seconds, self.plan.fps)
+        return Show(film, list(asks.at_moments(film, STRESS_MOMENTS, self.plan.questions, rng, balance, KINDS_ASKED)))
+
+
+def _forward(film: Film, rng: np.random.Generator) -> Iterator[Ask]:
+    times = [float(t) for t in range(PROBE_EVERY_S, int(film.seconds) + 1, PROBE_EVERY_S)]
+    yield from asks.drift(film, times, rng)
+    yield from asks.counting(film, times, rng)
+    yield from asks.running(film, times, rng)
+    yield from asks.in_time(film, times, rng)
+
+
+def _glimpse(unit: Unit, plan: Plan, rng: np.random.Generator, balance: Balance) -> Show:
+    film = films.glimpse(unit.seed, plan.fps)
+    now = film.seconds
+    found = ask(film.truth.until(now), rng, 6, GLIMPSE_KINDS, balance, wall_s=film.wall_s)
+    return Show(film, [Ask(now, item) for item in found])
