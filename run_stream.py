@@ -217,7 +217,8 @@ def bench(args: Namespace, console: Console) -> int:
 
 def benches() -> list[str]:
     """Names of the measurements."""
-    return sorted(path.stem for path in (HOUSE / "bench").glob("[a-z]*.py"))
+    found = (HOUSE / "bench").glob("[a-z]*")
+    return sorted(path.stem for path in found if path.suffix == ".py" or (path / "__init__.py").is_file())
 
 
 def train(args: Namespace, console: Console) -> int:
