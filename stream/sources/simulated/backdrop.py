@@ -112,12 +112,15 @@ def _styled(image: Image.Image, style: Style) -> Image.Image:
 
 def _inked(image: Image.Image) -> Image.Image:
     """Few tones, full colours and dark lines where one thing ends and another begins."""
-    calm = image.filter(ImageFilter.MedianFilter(5))
-    flat = np.asarray(calm.filter(ImageFilter.GaussianBlur(1.5)), np.float32)
+    flat = np.asarray(image.filter(ImageFilter.GaussianBlur(2)), np.float32)
     grey = flat.mean(2, keepdims=True)
-    # The lightness is rounded, not each channel by itself: that would turn greys into pinks and greens.
-    flat = (grey + 1.5 * (flat - grey)) * (np.rint(grey / 44) * 44 / np.maximum(grey, 1))
-    edges = calm.convert("L").filter(ImageFilter.FIND_EDGES).filter(ImageFilter.MaxFilter(3))
-    ink = np.clip((np.asarray(edges, np.float32) - 34) / 30, 0, 1)[..., None]
+    step, part = np.divmod(grey / 44, 1)
+    # The lightness is rounded, not each channel by itself: that would turn greys into pinks and greens. Each step has a
+    # slope, or grass and asphalt would be torn into two tones.
+    tone = 44 * (step + part * part * (3 - 2 * part))
+    flat = (grey + 1.5 * (flat - grey)) * (tone / np.maximum(grey, 1))
+    calm = image.convert("L").filter(ImageFilter.MedianFilter(5))
+    edges = calm.filter(ImageFilter.FIND_EDGES).filter(ImageFilter.MaxFilter(3))
+    ink = np.clip((np.asarray(edges, np.float32) - 26) / 30, 0, 1)[..., None]
     ink[:3], ink[-3:], ink[:, :3], ink[:, -3:] = 0, 0, 0, 0  # the filter takes the picture's border for an edge
     return Image.fromarray(np.clip(flat * (1 - ink) + 24 * ink, LOW, HIGH).astype(np.uint8))

@@ -134,11 +134,11 @@ def clock_box(scene: Scene) -> Box | None:
 def clock_face(wall_minute: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """(h, w, 3): a dark plate that shows a minute of Unix time as HH:MM, UTC."""
     text = datetime.fromtimestamp(wall_minute * 60, UTC).strftime("%H:%M")
-    w, h = size
-    plate = Image.new("RGB", size, (30, 34, 38))
+    w, h = max(size[0], round(2.2 * size[1])), size[1]  # wide enough for the text: squeezed with what is not 4:3
+    plate = Image.new("RGB", (w, h), (30, 34, 38))
     draw = ImageDraw.Draw(plate)
     draw.rectangle((0, 0, w - 1, h - 1), outline=(150, 152, 156))
     font = ImageFont.load_default(size=max(round(h * 0.82), 6))
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     draw.text(((w - right - left) / 2, (h - bottom - top) / 2), text, font=font, fill=(240, 240, 214))
-    return np.asarray(plate)
+    return np.asarray(plate if w == size[0] else plate.resize(size, Image.Resampling.BOX))

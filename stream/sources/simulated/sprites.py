@@ -58,7 +58,8 @@ def _master(figure: Figure) -> Image.Image:
         pen.letter(*box, text=digit, fill=(20, 20, 24) if _is_light(RGB[figure.colour]) else (243, 243, 238))
     if figure.style == "soft":
         return pen.image.convert("RGBa").filter(ImageFilter.BoxBlur(1))
-    return _outlined(pen.image, light=figure.colour == "black", wide=5.5 if figure.style == "comic" else 2.5)
+    black = figure.colour == "black"  # its light contour stays thin: a wide one would make a small thing grey
+    return _outlined(pen.image, light=black, wide=5.5 if figure.style == "comic" and not black else 2.5)
 
 
 def _is_light(colour: Paint) -> bool:
