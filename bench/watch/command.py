@@ -37,8 +37,8 @@ from models.place import place, use_threads
 from models.vision.torch_tower import TorchVision
 from stream.cli.console import Trouble
 
-ABLATION_STREAMS, ABLATION_DAYS = 8, 1
-SIZES = ("streams", "seconds", "moments", "questions", "standing", "days", "stress", "glimpses")
+ABLATION_STREAMS, ABLATION_DAYS = 6, 1
+SIZES = ("streams", "seconds", "moments", "questions", "occasions", "standing", "days", "stress", "glimpses")
 MORE = ("day_s", "day_moments", "stress_seconds", "ablation_streams", "ablation_days")
 
 

@@ -22,7 +22,7 @@ from stream.sources.simulated.teacher import draw_script
 from stream.sources.simulated.truth import visible
 from stream.sources.simulated.world import Actor, Pose, Script
 
-LOOK_EVERY_S = 180.0  # in the quiet hours
+LOOK_EVERY_S = 300.0  # in the quiet hours
 STRETCH_S = (30, 50)  # a busy stretch lasts so long, as far as the story lets it begin and end with an empty place
 SOON_MIN, LATER_MIN, SOON = (1.0, 8.0), (10.0, 52.0), 0.35  # minutes to the next stretch; how often it is soon
 SEARCH_S = 60

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.watch.variants import Variant
@@ -19,6 +19,8 @@ LONGWATCH, LAST_4, LAST_FRAME = "longwatch", "last 4", "last frame"
 BLIND, ORACLE = "no picture", "oracle"
 SYSTEMS = (LONGWATCH, LAST_4, LAST_FRAME, BLIND, ORACLE)
 POLLED = (LONGWATCH, LAST_4, LAST_FRAME)  # once a second; the others would say what one of these says
+# The floors: pictures in the prompt, and pictures shown: how things move in the first of four, those before it tell.
+FLOORS = {LAST_4: (4, 7), LAST_FRAME: (1, 1)}
 AROUND_S = 4.0  # of the evidence, on either side, that the oracle sees
 MOST_EVIDENCE_S = 600.0  # longer evidence is all that there was: the oracle is then the memory itself
 ANSWER_TOKENS = 24
@@ -98,16 +100,12 @@ class Panel:
         self._backbone = Backbone(checkpoint)
         self._epoch = MediaEpoch(wall_s)
         self._config = MemoryConfig().with_recommended(checkpoint.card.memory)
-        bare = replace(self._config, hot_blocks=0, recall=False)
-        self.seats = {
-            LONGWATCH: Seat(self._memory(self._config)),
-            LAST_4: Seat(self._memory(replace(bare, instant_frames=4))),
-            LAST_FRAME: Seat(self._memory(replace(bare, instant_frames=1))),
-        }
+        self.seats = {LONGWATCH: Seat(self._memory(self._config))}
         self._nothing = self._memory(self._config)
         self._looks: list[Look] = []
         self._blind: dict[str, Heard] = {}
-        self._oracle: tuple[tuple[float, float, float], Memory] | None = None  # of the evidence asked about last
+        self._fresh: dict[tuple[str, float, float], Memory] = {}  # made for the questions of one moment
+        self._fresh_s = float("-inf")
         self.asker = Asker(self._backbone)
 
     def _memory(self, config: MemoryConfig) -> Memory:
@@ -135,6 +133,8 @@ class Panel:
                 heard[name] = self.asker.ask(self.seats[name].memory, item.text, now_s, note=True)
             elif name == BLIND:
                 heard[name] = self._without_picture(item.text)
+            elif name in FLOORS:
+                heard[name] = self.asker.ask(self._recent(name, now_s), item.text, now_s)
             elif name == ORACLE:
                 heard[name] = self._with_evidence(item, now_s) or heard[LONGWATCH]
         return heard
@@ -165,13 +165,27 @@ class Panel:
         whole = (start, end) == (self._looks[0].time_s, now_s) or end - start > MOST_EVIDENCE_S
         if whole:
             return None
-        key = start - AROUND_S, min(end + AROUND_S, now_s), now_s
-        if self._oracle is None or self._oracle[0] != key:
-            memory = self._memory(self._config)
-            for look in evidence(self._looks, key[0], key[1]):
-                _show(memory, look.time_s, look.tokens)
-            self._oracle = key, memory
-        return self.asker.ask(self._oracle[1], item.text, now_s)
+        first, last = start - AROUND_S, min(end + AROUND_S, now_s)
+        memory = self._made((ORACLE, first, last), now_s, self._config, lambda: evidence(self._looks, first, last))
+        return self.asker.ask(memory, item.text, now_s)
+
+    def _recent(self, name: str, now_s: float) -> Memory:
+        """A memory that saw the last few frames and nothing before."""
+        shown, told = FLOORS[name]
+        config = replace(self._config, hot_blocks=0, recall=False, instant_frames=shown)
+        return self._made((name, 0.0, 0.0), now_s, config, lambda: recent(self._looks, told))
+
+    def _made(
+        self, key: tuple[str, float, float], now_s: float, config: MemoryConfig, looks: Callable[[], list[Look]]
+    ) -> Memory:
+        """A fresh memory that saw just these looks; kept while questions of the same moment are asked."""
+        if now_s != self._fresh_s:
+            self._fresh, self._fresh_s = {}, now_s
+        if key not in self._fresh:
+            self._fresh[key] = self._memory(config)
+            for look in looks():
+                _show(self._fresh[key], look.time_s, look.tokens)
+        return self._fresh[key]
 
 
 class Variants(Panel):
@@ -208,6 +222,17 @@ def evidence(looks: Sequence[Look], start_s: float, end_s: float) -> list[Look]:
         before = [look for look in looks if look.time_s < start_s and look.tokens is not None]
         inside = before[-1:] + inside
     return inside
+
+
+def recent(looks: Sequence[Look], count: int) -> list[Look]:
+    """The last `count` pictures, and what was told since."""
+    found = list[Look]()
+    for look in reversed(looks):
+        if look.tokens is not None or not found:
+            found.append(look)
+        if sum(one.tokens is not None for one in found) == count:
+            break
+    return found[::-1]
 
 
 def _show(memory: Memory, time_s: float, tokens: Tokens | None) -> None:

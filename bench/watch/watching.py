@@ -125,7 +125,7 @@ def _answered(unit: Unit, film: Film, a: Ask, heard: dict[str, Heard]) -> Answer
         variant=unit.variant,
         sort=unit.sort,
         occluded=a.occluded,
-        out_of_depth=any(one.out_of_depth for one in heard.values()),
+        out_of_depth=next(iter(heard.values())).out_of_depth,
         first_ms={name: one.first_ms for name, one in heard.items()},
         reach={name: one.reach for name, one in heard.items()},
     )

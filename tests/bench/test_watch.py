@@ -1,0 +1,431 @@
+"""The benchmark of answers: small streams from plan to page, and that its arithmetic knows right from wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.watch import asks, command, films, goals, lag_plot, scoring, standing, tables, variants
+from bench.watch import plan as plans
+from bench.watch.asks import Ask
+from bench.watch.plan import Plan
+from bench.watch.programme import Programme
+from bench.watch.resume import OtherPlan, Results
+from bench.watch.scoring import Answered
+from bench.watch.standing import Visit
+from bench.watch.systems import LAST_4, LONGWATCH, ORACLE, SYSTEMS, Heard, Look, Panel, evidence, recent
+from bench.watch.watching import Kept, Outcome, watch
+from models.checkpoint import Checkpoint
+from models.vision.torch_tower import TorchVision
+from stream.cli.console import Trouble
+from stream.flow import Tokens
+from stream.sources.simulated.history import History, Run, Sample, Track
+from stream.sources.simulated.quiz import Item
+from stream.sources.simulated.truth import visible
+
+TINY = Plan(streams=1, seconds=40, moments=2, questions=3, occasions=1, standing=0, days=0, stress=0, glimpses=0)
+
+
+def answered(answer: str, said: str, **more: object) -> Answered:
+    one = Answered("seen", "past", "Was there a red car?", answer, dict.fromkeys(SYSTEMS, said), 100.0, 0.0, age_s=5.0)
+    return replace(one, **more)  # type: ignore[arg-type]  # fields by name
+
+
+# The whole way.
+
+
+def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
+    said = list[str]()
+    argv = ["--small", "--out", str(tmp_path)]
+    assert command.main(argv, said.append) == 0
+    numbers = json.loads((tmp_path / "bench-watch.json").read_text())
+    lines = (tmp_path / "bench-watch.jsonl").read_text().splitlines()
+    units = [json.loads(line)["unit"] for line in lines[1:]]
+    assert units == [unit.name for unit in plans.units(plans.SMALL)]
+    assert {"all present", "all past"} <= set(numbers["rows"])
+    for row in numbers["rows"].values():
+        assert row["count"] > 0
+        assert set(row["shares"]) == set(SYSTEMS)
+        assert all(0 <= s["low"] <= s["right"] <= s["high"] <= 1 for s in row["shares"].values())
+    assert numbers["standing"].keys() == {"longwatch", "last 4", "last frame"}
+    assert len(numbers["goals"]) == 4 + 2 * len(scoring.AGE_NAMES)
+    kept = numbers["kept"][units[1]]
+    assert 0 < kept["held"] <= kept["committed"] < kept["raw_tokens"]
+    asked, same = (sum(json.loads(line)["at_once"][i] for line in lines[1:]) for i in (0, 1))
+    assert asked == same > 0, "questions in company were answered otherwise than alone"
+    page = (tmp_path / "bench-watch.html").read_text()
+    assert "data:image/png;base64," in page and "src=http" not in page and page.count("<table>") >= 4
+    assert Image.open(tmp_path / "bench-watch.png").size == (1720, 920)
+    report = [line for line in said if line.startswith("|")]
+
+    again = list[str]()
+    assert command.main(argv, again.append) == 0
+    assert (tmp_path / "bench-watch.jsonl").read_text().splitlines() == lines, "a known stream was watched again"
+    assert [line for line in again if line.startswith("|")] == report
+    with pytest.raises(Trouble, match=r"days 1, now 2.*give --out another folder"):
+        command.main([*argv, "--days", "2"], again.append)
+
+
+def test_variants_are_asked_the_same(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    plan = replace(TINY, streams=0, ablation_streams=1, seconds=20.0, moments=1, questions=2, occasions=0)
+    results = Results(tmp_path / "a.jsonl", {"plan": {}})
+    (outcome,) = command.measure(
+        plan, checkpoint, results, command.Progress(lambda _: None, (tmp_path / "t").open("w"))
+    )
+    assert outcome.answered
+    assert all(set(one.said) == set(variants.VARIANTS) for one in outcome.answered)
+
+
+# Causality.
+
+
+class Logging(Panel):
+    """A panel that notes in which order it saw and was asked."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint, 0.0)
+        self.newest_s = -1.0
+        self.asked: list[tuple[float, float]] = []
+
+    def see(self, time_s: float, tokens: Tokens | None, *, admitted: bool) -> None:
+        self.newest_s = time_s
+        super().see(time_s, tokens, admitted=admitted)
+
+    def ask(self, item: Item, now_s: float, systems: tuple[str, ...]) -> dict[str, Heard]:  # type: ignore[override]
+        self.asked.append((now_s, self.newest_s))
+        return super().ask(item, now_s, systems)
+
+
+def test_a_question_is_put_when_its_frame_was_the_newest(checkpoint: Checkpoint) -> None:
+    show, unit = first_show(TINY)
+    panel = Logging(checkpoint)
+    outcome = watch(unit, show.film, show.asks, {}, panel, TorchVision(checkpoint))
+    assert len(outcome.answered) == len(show.asks) == len(panel.asked) > 3
+    assert all(now == newest for now, newest in panel.asked)
+
+
+def test_an_answer_does_not_depend_on_what_comes_later(checkpoint: Checkpoint) -> None:
+    show, unit = first_show(TINY)
+    until = sorted(a.time_s for a in show.asks)[len(show.asks) // 2]
+    early = [a for a in show.asks if a.time_s <= until]
+    cut = replace(show.film, shots=tuple(s for s in show.film.shots if s.time_s <= until))
+    whole = watch(unit, show.film, early, {}, Panel(checkpoint, show.film.wall_s), TorchVision(checkpoint))
+    short = watch(unit, cut, early, {}, Panel(checkpoint, show.film.wall_s), TorchVision(checkpoint))
+    assert [one.said for one in whole.answered] == [one.said for one in short.answered]
+
+
+def test_truth_at_a_moment_knows_nothing_later() -> None:
+    """Every planned answer is what a history that ends there says; but for where things will leave."""
+    show, _ = first_show(replace(TINY, seconds=120.0, moments=4))
+    checked = 0
+    for a in show.asks:
+        if a.item.kind == "leaving" or (a.task == "in time" and not a.item.there):
+            continue
+        shot = next(s for s in show.film.shots if s.time_s == a.time_s)
+        start = shot.at_s - shot.time_s
+        fresh = History.from_script(shot.script, start, shot.at_s, show.film.fps).moved(-start)
+        found: set[tuple[str, str]] = set()
+        for seed in range(12):  # near misses and the single last of a kind are drawn by lot
+            for c in asks.candidates(a.item.kind, fresh, np.random.default_rng(seed), show.film.wall_s):
+                found |= {(asks.as_item(a.item.kind, c, phrase).text, c.answer) for phrase in range(asks.PHRASING)}
+        if a.item.there and a.item.span is None:  # minutes and what was not there are drawn by lot
+            assert (a.item.text, a.item.answer) in found
+            checked += 1
+    assert checked > 10
+
+
+def first_show(plan: Plan):
+    unit = next(iter(plans.units(plan)))
+    return Programme(plan).show(unit), unit
+
+
+def test_a_plan_asks_the_same_again() -> None:
+    plan = replace(TINY, streams=2, standing=2, days=1, day_s=4000.0, day_moments=2, glimpses=1, stress=1)
+    first, second = Programme(plan), Programme(plan)
+    asked = [first.show(unit).asks for unit in plans.units(plan)]
+    assert asked == [second.show(unit).asks for unit in plans.units(plan)]
+    assert all(asked)
+
+
+def test_splits_never_meet() -> None:
+    plan = replace(TINY, streams=3, days=2, stress=1, glimpses=1, ablation_streams=1, ablation_days=1)
+    seeds = {split: {u.seed for u in plans.units(replace(plan, split=split))} for split in plans.SPLITS}
+    assert not seeds["test"] & seeds["train"] and not seeds["test"] & seeds["validation"]
+    for split, found in seeds.items():
+        assert all(seed in plans.SPLITS[split] for seed in found)
+    short = [u.seed for u in plans.units(plan)]
+    assert len({u.name for u in plans.units(plan)}) == len(short)
+
+
+# Films.
+
+
+def test_a_day_leaps_through_empty_hours() -> None:
+    film = films.day(plans.SPLITS["test"][100_000], 3 * 3600.0, 2.0)
+    times = [shot.time_s for shot in film.shots]
+    assert times == sorted(times) and times[-1] > 2 * 3600
+    for shot in film.shots:
+        busy = [run for run in film.truth.runs if run.start_s <= shot.time_s <= run.last_s]
+        assert bool(busy) != isinstance(shot.script, films.Quiet)
+        assert shot.at_s == shot.time_s
+    quiet = [shot for shot in film.shots if isinstance(shot.script, films.Quiet)]
+    assert len(quiet) > 5 and all(not visible(shot.script, shot.at_s, least=0) for shot in quiet)
+    assert sum(bool(run.tracks) for run in film.truth.runs) > len(film.truth.runs) / 2
+    assert len(film.shots) < times[-1] / 3, "media time did not leap"
+
+
+def test_a_glimpse_is_two_frames_of_something() -> None:
+    film = films.glimpse(plans.SPLITS["test"][300_000], 2.0)
+    first = film.picture(0)
+    other = [i for i in range(len(film.shots)) if not np.array_equal(film.picture(i), first)]
+    assert len(other) == 2 and other[1] == other[0] + 1
+    ((track,),) = (run.tracks for run in film.truth.runs)
+    assert [sample.t for sample in track.samples] == [film.shots[i].time_s for i in other]
+
+
+def test_stress_tells_the_same_story_and_asks_the_same() -> None:
+    plan = replace(TINY, streams=0, stress=1, stress_seconds=60.0)
+    programme = Programme(plan)
+    shows = {unit.variant: programme.show(unit) for unit in plans.units(plan)}
+    plain = [(a.time_s, a.item.text, a.item.answer) for a in shows["fair weather"].asks]
+    assert len(plain) > 10
+    for variant in ("night", "noise", "camera shake", "compression", "unseen style"):
+        assert [(a.time_s, a.item.text, a.item.answer) for a in shows[variant].asks] == plain
+        assert not np.array_equal(shows[variant].film.picture(20), shows["fair weather"].film.picture(20))
+
+
+# Forward.
+
+
+def test_in_time_asks_before_anything_showed_and_after() -> None:
+    film = films.draw_short(plans.SPLITS["test"][0], 120.0, 2.0)
+    times = [float(t) for t in range(10, 121, 10)]
+    found = list(asks.in_time(film, times, np.random.default_rng(0), most=20))
+    assert len(found) >= 4
+    for before, after in zip(found[::2], found[1::2], strict=True):
+        assert before.group == after.group and before.item.text == after.item.text
+        assert before.time_s < after.time_s and before.item.answer in {"no", "not seen"} != {after.item.answer}
+        ((kind, colour),) = after.item.named
+        early = [k for run in film.truth.until(before.time_s).runs for k in run.tracks if k.kind == kind and k.trace]
+        assert not [k for k in early if colour in {None, k.colour}]
+
+
+def test_drift_changes_its_answer_each_time() -> None:
+    film = films.day(plans.SPLITS["test"][100_000], 4 * 3600.0, 2.0)
+    found = list(asks.drift(film, [run.last_s for run in film.truth.runs], np.random.default_rng(0), most=9))
+    groups: dict[str, list[Ask]] = {}
+    for a in found:
+        groups.setdefault(a.group, []).append(a)
+    assert groups
+    for three in groups.values():
+        assert len(three) == 3 and len({a.item.text for a in three}) == 1
+        assert three[0].item.answer != three[1].item.answer != three[2].item.answer
+
+
+def track(kind: str, colour: str, shown: dict[float, float]) -> Track:
+    samples = tuple(Sample(t, 0.5, 0.5, 0.0, share) for t, share in shown.items())
+    return Track(kind, colour, samples)  # type: ignore[arg-type]  # names of the simulator
+
+
+def test_visits_last_while_anything_shows() -> None:
+    shown = {2.0: 0.3, 2.5: 1.0, 3.0: 1.0, 3.5: 0.2, 8.0: 1.0, 20.0: 1.0, 20.5: 1.0}
+    run = Run(0.0, 30.0, 0.5, (track("car", "red", shown), track("dog", "red", {1.0: 1.0, 1.5: 1.0})))
+    found = standing.visits(History((run,)), "car", "red")
+    assert found == [Visit(2.5, 2.0, 3.5), Visit(20.0, 20.0, 20.5)]  # at 8 s it was there for one look only
+
+
+def test_alerts_are_tallied() -> None:
+    visits = [Visit(10.0, 9.0, 14.0), Visit(30.0, 30.0, 40.0), Visit(60.0, 60.0, 62.0)]
+    yes = {0, 1, 11, 12, 14, 35, 36, 50}  # two seconds of a false alarm, a hit, a duplicate, late, a false alarm
+    times = [float(t) for t in range(101)]
+    one = standing.tally(times, [t in yes for t in range(101)], visits)
+    assert (one.appearances, one.hits, one.duplicates, one.late, one.false_alarms) == (3, 1, 1, 1, 2)
+    assert one.delays_s == (1.0,) and one.watched_s == 100.0
+    assert one.f1 == pytest.approx(2 * 1 / (5 + 3))
+    both = standing.together([one, one])
+    assert both.f1 == pytest.approx(one.f1) and both.false_alarms == 4 and both.watched_s == 200.0
+    perfect = standing.tally(times, [t in {10, 11, 31, 60} for t in range(101)], visits)
+    assert perfect.f1 == 1.0 and perfect.delays_s == (0.0, 1.0, 0.0)
+    assert standing.tally(times, [False] * 101, []).f1 == 1.0
+    assert standing.tally(times, [False] * 101, visits).f1 == 0.0
+
+
+# Scores.
+
+
+def test_right_is_exact_but_for_case_and_space() -> None:
+    assert scoring.is_right(answered("not seen", " Not  seen"), LONGWATCH)
+    for wrong in ("not seen.", "seen", "", "a not seen"):
+        assert not scoring.is_right(answered("not seen", wrong), LONGWATCH)
+
+
+def test_times_are_right_within_ten_seconds_also_over_midnight() -> None:
+    late = {"time_s": 86395.0, "wall_s": 86400.0 * 19000}
+    for said, right in {
+        "23:59:55": True,
+        "00:00:05": True,
+        "00:00:06": False,
+        "23:59:45": True,
+        "23:59:44": False,
+        "at 23:59:55": False,
+        "23:59": False,
+        "not seen": False,
+        "<|then|>": False,
+    }.items():
+        assert scoring.is_right(answered("<|then|>", said, **late), LONGWATCH) == right, said
+
+
+def test_intervals_are_wilsons() -> None:
+    assert scoring.wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert scoring.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert scoring.wilson(20, 20) == pytest.approx((0.8389, 1.0), abs=1e-4)
+    assert scoring.wilson(0, 0) == (0.0, 1.0)
+
+
+def test_ages_are_binned_by_upper_bounds() -> None:
+    found = [scoring.age_name(age) for age in (0, 10, 10.5, 60, 61, 600, 3600, 3601, 21601, 86400, 90000)]
+    assert found == ["10 s", "10 s", *["1 min"] * 2, *["10 min"] * 2, "1 h", "6 h", *["24 h"] * 3]
+
+
+def test_blind_guessing_has_the_best_rule_per_kind() -> None:
+    cases = [answered(a, "") for a in ("yes", "yes", "no")]
+    cases += [answered(a, "", kind="order", text="Was it the red car or the blue dog?") for a in ("the red car", "yes")]
+    cases.append(answered("the red dog", "", kind="order", text="Was it the red dog or the blue dog?"))
+    assert scoring.blind(tables.each(cases)) == 4  # yes twice; the first that is named twice
+    times = [answered("<|then|>", "", kind="when", time_s=100.0 - back) for back in (30.0, 35.0, 80.0)]
+    assert scoring.blind(tables.each(times)) == 2  # "half a minute ago"
+    assert scoring.blind([[answered("red", ""), answered("blue", "")]]) == 0  # no rule is right on both
+    assert scoring.blind([[answered("red", ""), answered("red", "")]]) == 1
+
+
+def test_false_memories_are_answers_about_nothing() -> None:
+    assert scoring.is_memory_of_nothing(answered("no", "yes"))
+    assert scoring.is_memory_of_nothing(answered("not seen", "red"))
+    assert not scoring.is_memory_of_nothing(answered("yes", "yes"))
+    assert not scoring.is_memory_of_nothing(answered("no", "yes", mode="present"))
+    rows = {row.name: row for row in tables.by_task([answered("no", "yes"), answered("no", "no")], SYSTEMS)}
+    (goal,) = [g for g in goals.judge(list(rows.values()), {}, {}, []) if g.name.startswith("false")]
+    assert goal.met is False and goal.reached.startswith("50 %")
+
+
+def test_running_now_counts_both_states_alike() -> None:
+    cases = [answered("yes", "yes", task="running now: yes", mode="forward")]
+    cases += [answered("no", said, task="running now: no", mode="forward") for said in ("yes", "yes", "no", "yes")]
+    assert scoring.balanced(cases, LONGWATCH) == pytest.approx((1.0 + 0.25) / 2)
+    assert scoring.balanced(cases[1:], LONGWATCH) is None
+    assert tables.forward(cases, LONGWATCH) == pytest.approx(0.625)
+
+
+def test_thrice_asked_is_right_only_if_thrice_right() -> None:
+    def three(group: str, *said: str) -> list[Answered]:
+        return [answered(a, s, task="drift", group=group) for a, s in zip(("red", "blue", "red"), said, strict=True)]
+
+    cases = three("a", "red", "blue", "red") + three("b", "red", "red", "red")
+    row = tables.row("drift", tables.grouped(cases), SYSTEMS)
+    assert row is not None and row.count == 2
+    assert row.shares[LONGWATCH].right == 0.5 and row.blind == 0.0
+
+
+def test_goals_are_met_missed_or_not_measured() -> None:
+    said = {LONGWATCH: "yes", LAST_4: "no", ORACLE: "yes"}
+    good = replace(answered("yes", "no"), said=dict.fromkeys(SYSTEMS, "no") | said)
+    row = tables.row("all present", [[good]], SYSTEMS)
+    assert row is not None
+    kept = Kept(7200.0, 10, 10, 25, 360_000.0, 500, 252, 100, 0)
+    found = {g.name: g for g in goals.judge([row], tables.ages([good], SYSTEMS), {}, [kept])}
+    met = {name: g.met for name, g in found.items()}
+    assert met["past, 10 s: at least 90 % of oracle evidence"] is True
+    assert met["past, 10 s: at least 25 points over the last 4 frames"] is True
+    assert met["past, 24 h: at least 90 % of oracle evidence"] is None
+    assert met["kept of raw visual tokens per stream-hour: at most 0.07 %"] is True
+    more = goals.judge([], {}, {}, [replace(kept, held=253)])
+    assert more[-1].met is False
+    assert goals.judge([], {}, {}, [replace(kept, media_s=180.0)])[-1].met is None
+    words = goals.table(list(found.values())).lines()
+    assert any("not measured" in line for line in words) and any("| met |" in line for line in words)
+
+
+# Evidence, variants, results.
+
+
+def look(time_s: float, *, told: bool = True) -> Look:
+    embeds = torch.zeros(1, 4)
+    tokens = Tokens(embeds, torch.zeros(1, 3, dtype=torch.int32), torch.ones(1), (1, 1), (time_s, time_s))
+    return Look(time_s, tokens if told else None)
+
+
+def test_the_oracle_sees_the_evidence_and_what_still_stood_there() -> None:
+    looks = [look(0), look(1), look(2, told=False), look(3, told=False), look(4), look(5)]
+    assert [one.time_s for one in evidence(looks, 2, 4)] == [1, 2, 3, 4]
+    assert [one.time_s for one in evidence(looks, 4, 9)] == [4, 5]
+    assert evidence(looks, 6, 9) == []
+
+
+def test_the_floors_see_the_last_pictures() -> None:
+    looks = [look(0), look(1), look(2, told=False), look(3), look(4, told=False), look(5, told=False)]
+    assert [one.time_s for one in recent(looks, 1)] == [3, 5]
+    assert [one.time_s for one in recent(looks, 2)] == [1, 3, 5]
+    assert [one.time_s for one in recent(looks[:2], 7)] == [0, 1]
+
+
+def test_variants_change_what_they_say(checkpoint: Checkpoint) -> None:
+    trained = checkpoint.cross_dynamics
+    before = {name: t.clone() for name, t in trained.state_dict().items()}
+    embeds, motion, mass = torch.randn(5, checkpoint.dim), torch.randn(5, 26), torch.ones(5)
+    rows = variants.Rows(embeds, mass, motion, torch.ones(5, 1), torch.arange(5), (1, 1), (0.0, 1.0), 1, 5.0)
+    with torch.no_grad():
+        assert torch.equal(variants.without_map(trained)(rows), embeds)
+        fresh, again = variants.untrained(trained), variants.untrained(trained)
+        assert torch.equal(fresh(rows), again(rows)) and not torch.allclose(fresh(rows), trained(rows))
+        assert torch.equal(fresh.gate, trained.gate)
+        assert not torch.allclose(variants.shuffled(trained)(rows), trained(rows))
+        alike = replace(rows, motion=motion[:1].expand(5, 26))  # nothing to be shuffled
+        assert torch.allclose(variants.shuffled(trained)(alike), trained(alike))
+    assert all(torch.equal(t, before[name]) for name, t in trained.state_dict().items())
+
+
+def test_codes_by_lot_keep_mass_and_number() -> None:
+    base = variants.RandomBase(64, 8, 16, 0.05)
+    tokens = torch.randn(50, 16)
+    assigned = base.assign(tokens, torch.ones(50))
+    assert int(assigned.slots.max()) < 8 and assigned.opened == int(base.alive.sum()) <= 8
+    assert float(base.weights.sum()) == pytest.approx(50.0)
+    other = variants.RandomBase(64, 8, 16, 0.05).assign(tokens, torch.ones(50))
+    assert torch.equal(assigned.slots, other.slots)
+
+
+def test_results_survive_a_kill_and_refuse_another_plan(tmp_path: Path) -> None:
+    path, what = tmp_path / "r.jsonl", {"plan": {"streams": 2}, "model": {"model": "m"}}
+    outcome = Outcome(
+        "short 1",
+        "short",
+        1.0,
+        [answered("yes", "no", task="drift", group="g")],
+        Kept(1.0, 1, 1, 25, 50.0, 5, 5, 5, 9),
+        {"g": [Visit(1.0, 0.5, 2.0)]},
+        (8, 8),
+    )
+    Results(path, what).add(outcome)
+    with path.open("a") as file:
+        file.write('{"unit": "short 2", "answ')  # killed while it wrote
+    found = Results(path, what)
+    assert found.outcomes == {"short 1": outcome}
+    found.add(replace(outcome, unit="short 2"))
+    assert list(Results(path, what).outcomes) == ["short 1", "short 2"]
+    with pytest.raises(OtherPlan, match="streams 2, now 3"):
+        Results(path, {"plan": {"streams": 3}, "model": {"model": "m"}})
+
+
+def test_the_plot_draws_what_there_is() -> None:
+    row = tables.row("past", [[answered("yes", "yes")]], SYSTEMS)
+    assert row is not None
+    empty, drawn = lag_plot.draw({}, "t"), lag_plot.draw({"10 s": row, "1 h": row}, "t")
+    blue = lag_plot.LINES[LONGWATCH][0]
+    assert blue not in {colour for _, colour in empty.getcolors(1 << 20) or []}
+    assert blue in {colour for _, colour in drawn.getcolors(1 << 20) or []}
