@@ -19,6 +19,11 @@ from bench.watch.variants import VARIANTS
 from bench.watch.watching import Outcome
 
 MAIN = ("short", "day")
+NOTE = (
+    "Last 4, last frame: the same model, shown no more than that. No picture: shown nothing. Blind: the best rule per "
+    "kind of question, chosen with hindsight, that needs no picture. Oracle: the same model and memory, shown the "
+    "evidence alone; where nothing ever was there, all that was seen is the evidence, and the oracle is the memory."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ def report(plan: Plan, model: str, outcomes: Sequence[Outcome]) -> Report:
         f"of {plan.seconds:g} s, {plan.days} of {plan.day_s / 3600:g} h"
     )
     tables = [
-        as_table("What is, was, and so far", rows, SYSTEMS, _density(answered)),
+        as_table("What is, was, and so far", rows, SYSTEMS, f"{NOTE} {_density(answered)}"),
         _standing_table(tallies),
         as_table("Under stress", stress, SYSTEMS, _at_once(outcomes)),
         costs,
@@ -127,7 +132,13 @@ def _costs(outcomes: Sequence[Outcome]) -> Table:
         if mine:
             heads.append(f"{sort} streams")
             columns.append(_cost(mine))
-    names = ["time per stream", "raw tokens a minute", "let pass by the gate", "written to memory a minute", "of raw"]
+    names = [
+        "CPU time per stream",
+        "raw tokens a minute",
+        "let pass by the gate",
+        "written to memory a minute",
+        "of raw",
+    ]
     names += ["at hand at the end, of raw per stream-hour", "in all tiers, of raw per stream-hour", "most bytes held"]
     names += [f"first word, {system}, p50 / p95" for system in (LONGWATCH, LAST_4)]
     note = "Raw: every token of every frame at full rate over the media time, quiet hours included."
@@ -139,7 +150,7 @@ def _cost(outcomes: Sequence[Outcome]) -> list[str]:
     kept = [outcome.kept for outcome in outcomes]
     minutes, raw = sum(k.media_s for k in kept) / 60, sum(k.raw_tokens for k in kept)
     cells = [
-        f"{np.mean([outcome.seconds for outcome in outcomes]):.0f} s",
+        f"{np.mean([outcome.cpu_s for outcome in outcomes]):.0f} s",
         f"{raw / minutes:.0f}",
         f"{100 * sum(k.admitted for k in kept) / sum(k.frames for k in kept):.0f} % of frames",
         f"{sum(k.committed for k in kept) / minutes:.1f}",

@@ -19,9 +19,10 @@ from bench.watch.programme import Programme
 from bench.watch.resume import OtherPlan, Results
 from bench.watch.scoring import Answered
 from bench.watch.standing import Visit
-from bench.watch.systems import LAST_4, LONGWATCH, ORACLE, SYSTEMS, Heard, Look, Panel, evidence, recent
+from bench.watch.systems import LAST_4, LONGWATCH, ORACLE, SYSTEMS, Heard, Look, Panel, Variants, evidence, recent
 from bench.watch.watching import Kept, Outcome, watch
 from models.checkpoint import Checkpoint
+from models.rows import Rows
 from models.vision.torch_tower import TorchVision
 from stream.cli.console import Trouble
 from stream.flow import Tokens
@@ -72,14 +73,17 @@ def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
         command.main([*argv, "--days", "2"], again.append)
 
 
-def test_variants_are_asked_the_same(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    plan = replace(TINY, streams=0, ablation_streams=1, seconds=20.0, moments=1, questions=2, occasions=0)
-    results = Results(tmp_path / "a.jsonl", {"plan": {}})
-    (outcome,) = command.measure(
-        plan, checkpoint, results, command.Progress(lambda _: None, (tmp_path / "t").open("w"))
-    )
-    assert outcome.answered
+def test_every_variant_is_asked_the_same(checkpoint: Checkpoint) -> None:
+    show, unit = first_show(TINY)
+    early = sorted(show.asks, key=lambda a: a.time_s)[:2]
+    film = replace(show.film, shots=show.film.shots[:40])
+    panel = Variants(checkpoint, film.wall_s, variants.VARIANTS)
+    outcome = watch(unit, film, early, {}, panel, TorchVision(checkpoint))
+    assert len(outcome.answered) == 2
     assert all(set(one.said) == set(variants.VARIANTS) for one in outcome.answered)
+    admitted = {name: seat.memory.holdings().frames_seen for name, seat in panel.seats.items()}
+    assert admitted.pop("gate off") == 40 > outcome.kept.admitted
+    assert set(admitted.values()) == {outcome.kept.admitted}
 
 
 # Causality.
@@ -378,7 +382,7 @@ def test_variants_change_what_they_say(checkpoint: Checkpoint) -> None:
     trained = checkpoint.cross_dynamics
     before = {name: t.clone() for name, t in trained.state_dict().items()}
     embeds, motion, mass = torch.randn(5, checkpoint.dim), torch.randn(5, 26), torch.ones(5)
-    rows = variants.Rows(embeds, mass, motion, torch.ones(5, 1), torch.arange(5), (1, 1), (0.0, 1.0), 1, 5.0)
+    rows = Rows(embeds, mass, motion, torch.ones(5, 1), torch.arange(5), (1, 1), (0.0, 1.0), 1, 5.0)
     with torch.no_grad():
         assert torch.equal(variants.without_map(trained)(rows), embeds)
         fresh, again = variants.untrained(trained), variants.untrained(trained)
@@ -406,6 +410,7 @@ def test_results_survive_a_kill_and_refuse_another_plan(tmp_path: Path) -> None:
         "short 1",
         "short",
         1.0,
+        0.9,
         [answered("yes", "no", task="drift", group="g")],
         Kept(1.0, 1, 1, 25, 50.0, 5, 5, 5, 9),
         {"g": [Visit(1.0, 0.5, 2.0)]},
