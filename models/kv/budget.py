@@ -53,6 +53,7 @@ class MemoryConfig:
     distortion_target: float = 0.05
     segment_s: float | None = None
     base_codes: int = 512
+    spawn_below: float | None = None  # cosine below which a token opens a code
     map_frames: int = 256
     instant_frames: int | None = None
     warm_fraction: float = 0.30
@@ -102,6 +103,7 @@ class MemoryConfig:
             "length": "fixed",
             "fused_tokens": 32,
             "segment_s": 8.0,
+            "spawn_below": 0.85,
             "instant_frames": 4,
             "positions": "lazy_rebase",
             "stamps": True,
@@ -139,6 +141,7 @@ class MemoryConfig:
             "length": self.length,
             "fused_tokens": self.fused_tokens,
             "segment_s": self.segment_s,
+            "spawn_below": self.spawn_below,
             "instant_frames": self.instant_frames,
         }
         return PerceptionConfig(

@@ -31,7 +31,8 @@ NAME = "longwatch-small"
 # the one that finds what a question names also finds it among what was evicted; the other points at moments.
 MEMORY = {
     "hot_blocks": 12,
-    "fused_tokens": 32,
+    "fused_tokens": 16,
+    "spawn_below": 0.75,
     "segment_s": 8.0,
     "instant_frames": 4,
     "positions": "contiguous",
@@ -77,7 +78,8 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spre
 
 def perception_config() -> PerceptionConfig:
     """The perception that training and, by the card, deployment share."""
-    return PerceptionConfig(fused_tokens=32, segment_s=8.0, instant_frames=4)
+    names = ("fused_tokens", "spawn_below", "segment_s", "instant_frames")
+    return PerceptionConfig(**{name: MEMORY[name] for name in names})  # type: ignore[arg-type]
 
 
 def _keep(plan: TrainPlan, checkpoint: Checkpoint, course: Course, scores: dict[str, float]) -> None:

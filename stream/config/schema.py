@@ -16,7 +16,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 from stream.config.values import Bytes, parse_address, read_secret
 
 RESERVED_CAMERA_IDS = frozenset({"status", "ask", "events", "stats"})  # words of the MQTT topics
-_CAMERA_ID = re.compile(r"[a-z0-9_-]{1,64}")
 _TOPIC_WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
@@ -26,7 +25,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 def check_camera_id(name: str) -> str:
     """Ids are part of topics, URLs and metrics: small letters, digits, `_` and `-`, at most 64 of them."""
-    if not _CAMERA_ID.fullmatch(name):
+    if not re.fullmatch(r"[a-z0-9_-]{1,64}", name):
         raise ValueError("a camera id is 1 to 64 of a-z, 0-9, _ and -")
     if name in RESERVED_CAMERA_IDS:
         raise ValueError(f"{name!r} cannot be a camera id: MQTT topics use this word; choose another")
@@ -163,19 +162,20 @@ class ModelConfig(Section):
 
 
 class MemoryConfig(Section):
-    """What each camera may remember. See `docs/` for what a budget buys."""
+    """What each camera may remember. What is left out is as the checkpoint recommends."""
 
     budget: Bytes = Field(default=256 * 2**20, description="bytes per camera, everything counted")
-    hot_blocks: Count | None = Field(default=None, description="default: what the checkpoint recommends")
-    length: Literal["fixed", "adaptive"] = "fixed"
-    fused_tokens: Annotated[int, Field(ge=1, le=4096)] = 32
+    hot_blocks: Count | None = None
+    length: Literal["fixed", "adaptive"] | None = None
+    fused_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
     fused_min: Annotated[int, Field(ge=1, le=4096)] = 4
     fused_max: Annotated[int, Field(ge=1, le=4096)] = 64
     distortion_target: Fraction = 0.05
-    segment_s: Positive = 8.0
+    segment_s: Positive | None = None
     base_codes: Annotated[int, Field(ge=2, le=32767)] = 512
+    spawn_below: Annotated[float, Field(gt=0, le=1)] | None = None
     map_frames: Annotated[int, Field(ge=1, le=65535)] = 256
-    instant_frames: Annotated[int, Field(ge=1, le=64)] = 4
+    instant_frames: Annotated[int, Field(ge=1, le=64)] | None = None
     warm_fraction: Fraction = 0.3
     cold_fraction: Fraction = 0.15
     policy: Literal["window", "random", "score", "score+strata"] = "score+strata"

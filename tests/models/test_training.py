@@ -37,7 +37,7 @@ def test_from_nothing_to_a_checkpoint_and_on(tmp_path: Path) -> None:
     said: list[str] = []
     assert main([*SMALL, "--out", str(tmp_path)], teacher(), said.append, spread) == 0
     opened = open_checkpoint(tmp_path / "language")
-    assert opened.card.memory["fused_tokens"] == 32
+    assert opened.card.memory["fused_tokens"] == 16
     assert opened.card.accuracy["teacher_forced"]
     assert float(opened.cross_dynamics.gate.detach()) != 0.0
     tower = open_checkpoint(tmp_path / "tower")
