@@ -85,6 +85,8 @@ class PictureTeacher:
         while len(pictures) < count:
             script = draw_script(rng)
             for t in rng.uniform(0, 12 * CHAPTER_S, size=MOMENTS):  # many moments of one place: painting it is the cost
+                if len(pictures) == count:
+                    break
                 found, share = labels(script, float(t), grid)
                 if not found[..., KIND].any() and rng.random() < 0.85:
                     continue  # an empty picture teaches little
