@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEPTH_FILE = "depth.safetensors"
-LIMIT = 1.15  # above it a camera is out of depth; a little above 1: a poor moment of a known place is no unknown place
+LIMIT = 1.05  # above it a camera is out of depth; a little above 1: a poor moment of a known place is no unknown place
 LARGEST_BYTES = 2 << 20
 _NAMES = ("mean", "scale", "axes", "unit", "witness")
 _WITNESS = 4  # weights per parameter of the tower
@@ -52,7 +52,8 @@ class Depth:
     def distances(self, features: Tensor) -> Tensor:
         """(B, F) to (B,): how far outside the span of `axes`."""
         apart = (features.float().cpu() - self.mean) / self.scale
-        return (apart - apart @ self.axes @ self.axes.T).norm(dim=1)
+        found: Tensor = torch.linalg.vector_norm(apart - apart @ self.axes @ self.axes.T, dim=1)
+        return found
 
     def save(self, folder: Path) -> None:
         """Write `depth.safetensors` into a checkpoint's folder."""

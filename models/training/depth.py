@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from models.checkpoint import Checkpoint
     from models.training.lessons import Teacher
 
-PER_PLACE = 6  # pictures
+PER_PLACE = 8  # pictures
 MOST_AXES = 96
 ROOM_BYTES = 768 << 10  # for the axes: the file stays small however large the tower
 QUANTILE = 0.999  # of unseen pictures: the distance that scores 1
@@ -62,7 +62,8 @@ def look_inside(checkpoint: Checkpoint, teacher: Teacher, seeds: range) -> Tenso
 def _fit(seen: Tensor, unseen: Tensor, witness: Tensor) -> Depth:
     """Principal directions of `seen`, and the unit by `unseen`."""
     mean, scale = seen.mean(0), seen.std(0).clamp_min(1e-6)
-    count = min(MOST_AXES, ROOM_BYTES // (4 * seen.shape[1]), seen.shape[0] // 4)
+    pictures, width = seen.shape
+    count = min(MOST_AXES, ROOM_BYTES // (4 * width), pictures // 4, width // 4)  # most of what can differ must not
     spread = torch.cov(((seen - mean) / scale).T.double())
     axes = torch.linalg.eigh(spread).eigenvectors[:, -count:].float()
     raw = Depth(mean, scale, axes.contiguous(), torch.ones(()), witness)
