@@ -53,9 +53,9 @@ def _past(age: str, one: Row | None) -> list[Goal]:
     if one is None:
         return [Goal(near, "", None), Goal(over, "", None)]
     ours, floor, best = (one.shares[system].right for system in (LONGWATCH, LAST_4, ORACLE))
-    of_best = (
-        f"{100 * ours / best:.0f} % of it ({100 * ours:.0f} % of {100 * best:.0f} %)" if best else "the oracle has 0 %"
-    )
+    of_best = f"{100 * ours / best if best else 0:.0f} % of it ({100 * ours:.0f} % of {100 * best:.0f} %)"
+    if best <= (one.blind or 0.0):  # then it says nothing of memory, met or not
+        of_best += "; the oracle is no better than blind"
     return [
         Goal(near, of_best, ours >= OF_ORACLE * best),
         Goal(over, f"{100 * (ours - floor):+.0f} points, n = {one.count}", ours - floor >= OVER_LAST_4),

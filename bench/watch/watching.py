@@ -66,7 +66,7 @@ def watch(
         if together is not None and now[0].time_s == together:
             at_once = _all_at_once(panel, now, time_s)
         for a in now:
-            answered.append(_answered(unit, film, a, _hear(panel, a, time_s)))
+            answered.append(answered_by(unit, film, a, _hear(panel, a, time_s)))
         most_bytes = max(most_bytes, sum(panel.holdings().bytes_by_part.values()))
     kept = _kept(film, panel, admitted, most_bytes)
     took = time.perf_counter() - started, time.process_time() - worked
@@ -109,7 +109,8 @@ def _all_at_once(panel: Panel, asks: Sequence[Ask], now_s: float) -> tuple[int, 
     return len(texts), sum(a == b for a, b in zip(in_company, alone, strict=True))
 
 
-def _answered(unit: Unit, film: Film, a: Ask, heard: dict[str, Heard]) -> Answered:
+def answered_by(unit: Unit, film: Film, a: Ask, heard: dict[str, Heard]) -> Answered:
+    """A question with its truth and what was heard."""
     item = a.item
     return Answered(
         kind=item.kind,

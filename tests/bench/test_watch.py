@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,12 @@ from bench.watch import plan as plans
 from bench.watch.asks import Ask
 from bench.watch.plan import Plan
 from bench.watch.programme import Programme
+from bench.watch.report import report
 from bench.watch.resume import OtherPlan, Results
 from bench.watch.scoring import Answered
 from bench.watch.standing import Visit
 from bench.watch.systems import LAST_4, LONGWATCH, ORACLE, SYSTEMS, Heard, Look, Panel, Variants, evidence, recent
-from bench.watch.watching import Kept, Outcome, watch
+from bench.watch.watching import Kept, Outcome, answered_by, watch
 from models.checkpoint import Checkpoint
 from models.rows import Rows
 from models.vision.torch_tower import TorchVision
@@ -258,6 +260,35 @@ def test_alerts_are_tallied() -> None:
     assert perfect.f1 == 1.0 and perfect.delays_s == (0.0, 1.0, 0.0)
     assert standing.tally(times, [False] * 101, []).f1 == 1.0
     assert standing.tally(times, [False] * 101, visits).f1 == 0.0
+
+
+def test_the_truth_gets_full_marks() -> None:
+    """All rows are full and each goal is met, but for the margin over floors that say the truth as well."""
+    plan = replace(TINY, streams=3, seconds=150.0, standing=3, days=1, day_s=5 * 3600.0, day_moments=4, glimpses=1)
+    programme, outcomes = Programme(plan), []
+    for unit in plans.units(plan):
+        show = programme.show(unit)
+        found = [
+            answered_by(unit, show.film, a, {name: Heard(true_words(a, show.film.wall_s), 1.0, 9) for name in SYSTEMS})
+            for a in show.asks
+        ]
+        kept = Kept(show.film.seconds, 10, 9, 25, 1e6, 500, 400, 100, 1)
+        outcomes.append(Outcome(unit.name, unit.sort, 1.0, 1.0, found, kept, show.standing))
+    numbers = report(plan, "truth", outcomes).numbers
+    assert {"past: drift, thrice right", "forward: running now, balanced", "past: when"} <= set(numbers["rows"])
+    for rows in (numbers["rows"], numbers["stress"]):
+        assert all(share["right"] == 1.0 for row in rows.values() for share in row["shares"].values())
+    assert numbers["standing"][LONGWATCH]["appearances"] and numbers["standing"][LONGWATCH]["f1"] == 1.0
+    blind = [row["blind"] for name, row in numbers["rows"].items() if name in {"all past", "all present"}]
+    assert max(blind) < 0.75, "guessing pays"
+    missed = [goal["name"] for goal in numbers["goals"] if goal["met"] is False and "points over" not in goal["name"]]
+    assert not missed
+
+
+def true_words(a: Ask, wall_s: float) -> str:
+    if a.item.time_s is None:
+        return a.item.answer
+    return datetime.fromtimestamp(wall_s + a.item.time_s, UTC).strftime("%H:%M:%S")
 
 
 # Scores.
