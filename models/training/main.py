@@ -15,6 +15,7 @@ from models.perception import PerceptionConfig
 from models.training.course import Course
 from models.training.create import Shape, new_checkpoint
 from models.training.curves import draw_curves
+from models.training.depth import fit_depth
 from models.training.grounding import ground, ground_new
 from models.training.inherit import inherit
 from models.training.language import LanguagePlan, train_language
@@ -110,7 +111,9 @@ def _tower(plan: TrainPlan, teacher: Teacher, say: Callable[[str], None]) -> Che
             ground(checkpoint, teacher, pictures=few, seed=plan.seed)
         else:
             ground_new(checkpoint, teacher, before.tokenizer.get_vocab().keys(), pictures=few, seed=plan.seed)
-        save_checkpoint(replace(checkpoint, card=Card(NAME, MEMORY, {"tower": scores})), folder, torch.float32)
+        depth = fit_depth(checkpoint, teacher, pictures=2 * plan.pictures, seed=plan.seed, say=say)
+        seeing = replace(checkpoint, card=Card(NAME, MEMORY, {"tower": scores}), depth=depth)
+        save_checkpoint(seeing, folder, torch.float32)
         draw_curves(plan.folder / "curves.jsonl", plan.folder / "curves.png")
     say(f"tower: taken from {folder}")
     return open_checkpoint(folder, _device(plan))

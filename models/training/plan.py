@@ -15,7 +15,7 @@ _LARGEST_BYTES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """The lines of `configs/train.yaml`, which says what each is."""
+    """The lines of `configs/recipes/bundled.yaml`, which says what each is."""
 
     out: str = "runs/small"
     seed: int = 0
@@ -46,7 +46,7 @@ def read_plan(argv: Sequence[str]) -> TrainPlan:
     parser = argparse.ArgumentParser(
         prog="run_stream.py train", description="Train a small checkpoint from nothing but the simulator."
     )
-    parser.add_argument("--config", type=Path, help="a file like configs/train.yaml; flags go before its lines")
+    parser.add_argument("--config", type=Path, help="a file like configs/recipes/bundled.yaml; flags go first")
     for field in fields(TrainPlan):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=_maker(field.default), default=None)
     found = vars(parser.parse_args(argv))
@@ -61,7 +61,7 @@ def _maker(default: object) -> type:
 
 def _lines(path: Path) -> dict[str, Any]:
     if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
-        raise ValueError(f"{path} is no training plan; give a file like configs/train.yaml.")
+        raise ValueError(f"{path} is no training plan; give a file like configs/recipes/bundled.yaml.")
     try:
         found = yaml.safe_load(path.read_text("utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -133,7 +133,7 @@ def test_a_plan_is_read_from_its_file_and_flags_go_first(tmp_path: Path) -> None
     path.write_text("runs: 12\nlearning_rate: 1.0e-3\nstart: null\n")
     plan = read_plan(["--config", str(path), "--runs", "3"])
     assert (plan.runs, plan.learning_rate, plan.start) == (3, 1e-3, None)
-    shipped = read_plan(["--config", "configs/train.yaml"])
+    shipped = read_plan(["--config", "configs/recipes/bundled.yaml"])
     assert shipped == TrainPlan(), "the shipped file says the defaults"
     path.write_text("runz: 12\n")
     with pytest.raises(ValueError, match="runz"):
