@@ -21,7 +21,8 @@ PROBE_EVERY_S = 10
 STRESS_MOMENTS = 4
 GLIMPSE_KINDS = ("seen", "past_colour", "when")
 # What few moments offer is looked for: everything in the present, and these.
-OCCASIONAL = (*(kind for kind in MODES if MODES[kind] == "present"), "past_count", "past_number", "who_left")
+PRESENT = tuple(kind for kind in MODES if MODES[kind] == "present")
+OCCASIONAL = (*PRESENT, "past_count", "past_number", "who_left")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Programme:
         setting = under(unit.variant, draw_script(draw))
         start = float(draw.integers(0, 768))
         film = films.short(setting.script, setting.camera, start, self.plan.stress_seconds, self.plan.fps)
-        return Show(film, list(asks.at_moments(film, STRESS_MOMENTS, self.plan.questions, rng, even, KINDS_ASKED)))
+        asked = list(asks.at_moments(film, STRESS_MOMENTS, self.plan.questions, rng, even, KINDS_ASKED))
+        return Show(film, asked + list(asks.at_occasions(film, PRESENT, rng, even, each=1)))
 
 
 def _forward(film: Film, rng: np.random.Generator) -> Iterator[Ask]:
