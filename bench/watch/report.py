@@ -119,7 +119,7 @@ def _at_once(outcomes: Sequence[Outcome]) -> str:
     unsure = by(lambda one: one.variant, (one for one in deep if one.out_of_depth))
     shares = [f"{name} {len(mine)}" for name, mine in unsure.items()]
     return (
-        "The same stories and questions under each, but for rain, which falls in the open only. "
+        "The same stories and questions under each, but for rain (in the open only) and the turning camera. "
         f"Up to eight questions at one instant: {same} of {asked} answers are what each question gets alone. The agent "
         f"would have said that it is out of its depth in {sum(map(len, unsure.values()))} of {len(deep)} answers"
         f"{' (' + ', '.join(shares) + ')' if shares else ''}."
