@@ -71,7 +71,7 @@ def test_unseen_places_of_the_known_kind_are_known_and_others_are_not() -> None:
     tiles = np.kron(255 * rng.integers(0, 2, (20, 8, 8, 3)), np.ones((1, 4, 4, 1))).astype(np.uint8)
     known, strange = scores(tiny(), unseen), scores(tiny(), tiles)
     assert np.mean([score > 1 for score in known]) <= 0.01
-    assert np.mean(list(map(beyond, known))) <= 0.005 and 0.2 < np.median(known) < 1
+    assert 0.2 < np.median(known) < 1
     assert all(map(beyond, strange))
 
 

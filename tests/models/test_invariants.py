@@ -83,7 +83,7 @@ def flat(parts: list[tuple[float, float, int]]) -> bool:
     return all(late <= middle * 1.03 for middle, late in zip(parts[len(parts) // 2 - 1], parts[-1], strict=True))
 
 
-@pytest.mark.parametrize(("kind", "frames"), [("tiny", 320), ("bundled", 240)])
+@pytest.mark.parametrize(("kind", "frames"), [("tiny", 320), ("bundled", 480)])
 def test_10_a_frame_costs_the_same_and_the_state_is_the_same_size_for_ever(kind: str, frames: int) -> None:
     small: dict[str, Any] = {"budget": "32MiB", "hot_blocks": 4, "max_forks": 2, "base_codes": 16}
     mem = tiny() if kind == "tiny" else camera(warm_fraction=0.03, cold_fraction=0.01, **small)
@@ -147,7 +147,7 @@ def test_16_frames_are_committed_while_a_slow_answer_is_said(kind: str, monkeypa
 
 
 def test_14_the_map_names_living_codes_and_centroids_are_means_on_real_pictures() -> None:
-    perception = camera(base_codes=12).perception
+    perception = camera(base_codes=6).perception
     base = perception.base
     units: list[Tensor] = []
     names: list[Tensor] = []  # of every token that was ever seen, kept up to date as codes merge
@@ -160,7 +160,7 @@ def test_14_the_map_names_living_codes_and_centroids_are_means_on_real_pictures(
             for gone, kept in done.merged:
                 for name in names:
                     name[name == gone] = kept
-            hit = torch.zeros(12, dtype=torch.bool)
+            hit = torch.zeros(6, dtype=torch.bool)
             hit[done.slots] = True
             for name, weight in zip(names, weights, strict=True):
                 weight[hit[name]] *= 1 - base.forgetting
@@ -176,12 +176,12 @@ def test_14_the_map_names_living_codes_and_centroids_are_means_on_real_pictures(
         assert bool(base.alive[named].all())
     assert base.merges > 0
     member, weight, name = torch.cat(units), torch.cat(weights), torch.cat(names)
-    found = torch.zeros(12, member.shape[1]).index_add_(0, name, member * weight[:, None])
+    found = torch.zeros(6, member.shape[1]).index_add_(0, name, member * weight[:, None])
     torch.testing.assert_close(base.sums, found, rtol=1e-3, atol=1e-3)
-    astray = torch.zeros(12, member.shape[1]).index_add_(0, name.roll(1), member * weight[:, None])
+    astray = torch.zeros(6, member.shape[1]).index_add_(0, name.roll(1), member * weight[:, None])
     assert float((base.sums - astray).abs().max()) > 1e-1  # the control: members of other codes
-    renamed = torch.randperm(12, generator=torch.Generator().manual_seed(3))
-    rows, turned = (_rows(perception, rename) for rename in (torch.arange(12), renamed))
+    renamed = torch.randperm(6, generator=torch.Generator().manual_seed(3))
+    rows, turned = (_rows(perception, rename) for rename in (torch.arange(6), renamed))
     assert torch.equal(turned.motion, rows.motion) and torch.equal(turned.embeds, rows.embeds)
     assert not torch.equal(_rows(perception, renamed // 2).motion, rows.motion)  # two codes of one name are not nothing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from stream.config import Config
 from stream.http.app import make_app
 from stream.http.server import serving
 from stream.station import Station
+from tests.patience import PATIENCE_S
 from tests.stream.http.conftest import until
 from tests.stream.http.shows import Yard, showcase
 
@@ -298,7 +300,12 @@ async def test_an_answer_can_be_stopped(show: Show):
         await expect(page.locator(".notice.bad").first).to_have_text("Stopped.")
         await expect(page.get_by_role("button", name="Ask", exact=True)).to_be_visible()
         await until(lambda: show.station.desk.open_questions == 0)
-        assert (await show.station.journal.latest(1))[0].status == "rejected"
+        for _ in range(int(PATIENCE_S / 0.05)):  # the journal is written by its own thread
+            status = (await show.station.journal.latest(1))[0].status
+            if status == "rejected":
+                break
+            await asyncio.sleep(0.05)
+        assert status == "rejected"
 
 
 async def test_an_earlier_answer_comes_back_with_its_evidence(show: Show):
