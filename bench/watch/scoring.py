@@ -64,14 +64,14 @@ def _near(said: str, wall_s: float) -> bool:
     return min(apart, DAY_S - apart) <= RIGHT_WITHIN_S
 
 
-def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(right: float, count: int, z: float = 1.96) -> tuple[float, float]:
     """95 % confidence interval of a share (Wilson's score interval)."""
     if not count:
         return 0.0, 1.0
     p, zz = right / count, z * z / count
     middle = (p + zz / 2) / (1 + zz)
     half = z / (1 + zz) * math.sqrt(p * (1 - p) / count + zz / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))  # p is in it, whatever was rounded
 
 
 def age_name(age_s: float) -> str:

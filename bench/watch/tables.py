@@ -72,7 +72,7 @@ def balanced_row(name: str, cases: Sequence[Answered], systems: Iterable[str]) -
     for system in systems:
         right = balanced(cases, system)
         if right is not None:
-            shares[system] = Share(right, *wilson(round(right * len(cases)), len(cases)))
+            shares[system] = Share(right, *wilson(right * len(cases), len(cases)))
     return Row(name, len(cases), shares, 0.5) if shares else None
 
 
