@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,10 +112,8 @@ def open_checkpoint(
 def save_checkpoint(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float16) -> None:
     """Write a checkpoint as a LLaVA-OneVision folder plus our files; weights stored as `dtype` to stay small."""
     folder.mkdir(parents=True, exist_ok=True)
-    model: Any = checkpoint.model
-    stored = model.dtype
+    model: Any = deepcopy(checkpoint.model)  # one in use, or in training, keeps all of its digits
     model.to(dtype).save_pretrained(folder)
-    model.to(stored)
     checkpoint.tokenizer.save_pretrained(folder)
     picture = checkpoint.picture
     processor = {

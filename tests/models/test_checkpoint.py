@@ -48,6 +48,14 @@ def frames(count: int = 3) -> list[Frame]:
     return [Frame(i, i / 2, 0.0, rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)) for i in range(count)]
 
 
+def test_saving_in_half_leaves_the_one_in_use_as_it_is(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    before = {name: weight.clone() for name, weight in checkpoint.model.state_dict().items()}
+    save_checkpoint(checkpoint, tmp_path, torch.float16)
+    after = checkpoint.model.state_dict()
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
+    assert any(not torch.equal(weight, weight.half().float()) for weight in before.values()), "half would be noticed"
+
+
 def test_saved_and_opened_it_is_the_same_model(checkpoint: Checkpoint, folder: Path) -> None:
     opened = open_checkpoint(folder)
     assert opened.card.memory == {"hot_blocks": 3} and opened.model_id == "tiny"
