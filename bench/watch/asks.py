@@ -176,14 +176,22 @@ def _aged_and_there(low_s: float, high_s: float, c: Candidate) -> bool:
     return c.there and _aged(low_s, high_s, c)
 
 
-def drift(film: Film, times: Sequence[float], rng: np.random.Generator, most: int = 2) -> Iterator[Ask]:
-    """One question at three moments, its answer another one each time."""
+def _changes(
+    kind: str, word: str, film: Film, times: Sequence[float], rng: np.random.Generator
+) -> dict[str, list[tuple[float, Candidate]]]:
+    """By what is asked about (`word` of the phrase): the moments at which the answer was another than before."""
     found: dict[str, list[tuple[float, Candidate]]] = {}
     for now in times:
-        for c in candidates("last_colour", film.truth.until(now), rng, film.wall_s):
-            seen = found.setdefault(c.words["kind"], [])
+        for c in candidates(kind, film.truth.until(now), rng, film.wall_s):
+            seen = found.setdefault(c.words[word], [])
             if not seen or seen[-1][1].answer != c.answer:
                 seen.append((now, c))
+    return found
+
+
+def drift(film: Film, times: Sequence[float], rng: np.random.Generator, most: int = 2) -> Iterator[Ask]:
+    """One question at three moments, its answer another one each time."""
+    found = _changes("last_colour", "kind", film, times, rng)
     long = [(kind, seen) for kind, seen in found.items() if len(seen) >= 3]
     for number in rng.permutation(len(long))[:most]:
         kind, seen = long[int(number)]
@@ -194,12 +202,7 @@ def drift(film: Film, times: Sequence[float], rng: np.random.Generator, most: in
 
 def counting(film: Film, times: Sequence[float], rng: np.random.Generator, most: int = 2) -> Iterator[Ask]:
     """REC: how many so far, of one kind, at up to four moments, the count having grown in between."""
-    found: dict[str, list[tuple[float, Candidate]]] = {}
-    for now in times:
-        for c in candidates("past_count", film.truth.until(now), rng, film.wall_s):
-            seen = found.setdefault(c.words["plural"], [])
-            if not seen or seen[-1][1].answer != c.answer:
-                seen.append((now, c))
+    found = _changes("past_count", "plural", film, times, rng)
     grown = [(kind, seen) for kind, seen in found.items() if len(seen) >= 2]
     for number in rng.permutation(len(grown))[:most]:
         kind, seen = grown[int(number)]

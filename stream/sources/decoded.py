@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Literal, TypeVar
@@ -41,7 +42,7 @@ async def within(clock: Clock, seconds: float, what: Awaitable[T]) -> T:
         timer.cancel()
 
 
-class DecodedSource:
+class DecodedSource(ABC):
     """A `FrameSource` on top of `Reader`. Subclasses say what happens when a connection ends."""
 
     def __init__(
@@ -87,10 +88,11 @@ class DecodedSource:
     def __aiter__(self) -> AsyncIterator[Frame]:
         return self._watch()
 
+    @abstractmethod
     def _watch(self) -> AsyncGenerator[Frame, None]:
-        raise NotImplementedError
+        """Frames until the source is over; what a lost connection means is the subclass's own."""
 
-    def _check(self) -> None:
+    def _check(self) -> None:  # noqa: B027  a subclass may have nothing to check
         """Raise `SourceError` where it is plain that opening cannot succeed; no I/O that may block."""
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -106,11 +107,12 @@ def _plan(stage: Stage, start: float, quiet: bool) -> list[tuple[float, _Story]]
     return plan
 
 
-class _Story:
+class _Story(ABC):
     """Makes a few actors that belong together."""
 
+    @abstractmethod
     def __call__(self, stage: Stage, t: float, first_id: int) -> list[Actor]:
-        raise NotImplementedError
+        """Those of a story that begins at `t`, numbered from `first_id` on."""
 
 
 class _Crossing(_Story):
