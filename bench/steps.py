@@ -23,13 +23,13 @@ import torch
 from transformers import DynamicCache
 
 from bench._reel import Reel, make_reel
-from models import segment
 from models.answerer import TextAnswerer
 from models.backbone import Backbone
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.kv.hot import Hot
 from models.kv.reading import Reader
 from models.memory import Memory, MemoryConfig, open_memory
+from models.perception import Perception
 from models.prompt import embed
 from models.token_base import TokenBase
 from models.vision.torch_tower import TorchVision
@@ -138,7 +138,7 @@ def by_step(checkpoint: Checkpoint, reel: Reel, frames: int, clock: Clock) -> di
             encoder.encode([frame])
     with (
         clock.watching(TokenBase, "assign", "assign"),
-        clock.watching(segment, "close", "rows"),
+        clock.watching(Perception, "open_segment", "rows"),
         clock.watching(Hot, "_make_room", "prune"),
         clock.watching(hot, "read_segment", "prefill"),
         clock.watching(Reader, "fuse", "fuse"),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn.functional import cosine_similarity
 
-from models import segment
 from models.dynamics_map import DynamicsMap
 from models.instant import WholeFrames
+from models.reducers.clip import Clip, rows_of
+from models.reducers.registry import OURS, make_reducer
+from models.reducers.token_dynamics import TokenDynamics
 from models.rows import MOTION_FEATURES, Rows
 from models.stillness import Said, nothing_new
 from models.token_base import TokenBase
@@ -40,6 +42,7 @@ class PerceptionConfig:
     fused_max: int = 64
     distortion_target: float = 0.05
     instant_frames: int = 4
+    reducer: str = OURS  # how a segment becomes rows; names in `models/reducers/registry.py`
 
     def __post_init__(self) -> None:
         """Raises ValueError with a sentence for sizes that cannot work."""
@@ -53,6 +56,7 @@ class PerceptionConfig:
             raise ValueError(
                 f"memory.fused_min ({self.fused_min}) must be 1 or more and at most fused_max ({self.fused_max})."
             )
+        make_reducer(self.reducer)
         if self.fused_tokens < 1 or self.instant_frames < 1 or self.segment_s <= 0:
             raise ValueError("memory.fused_tokens and instant_frames must be 1 or more and segment_s above 0.")
 
@@ -75,6 +79,11 @@ class Perception:
         self.base = TokenBase(config.base_codes, dim, config.spawn_below, config.forgetting)
         self.map = DynamicsMap(config.map_frames, grid)
         self._whole = WholeFrames(grid)
+        self._reducer = (
+            TokenDynamics(config.length, config.fused_min, config.distortion_target)
+            if config.reducer == OURS
+            else make_reducer(config.reducer)
+        )
         self.frames_seen = 0
         self.patches_seen = 0.0
         self._open: list[_Seen] = []  # at most segment_frames
@@ -88,6 +97,11 @@ class Perception:
     def codes_alive(self) -> int:
         """Codes in use."""
         return int(self.base.alive.sum())
+
+    @property
+    def rows(self) -> int:
+        """Rows of a segment: exactly (`fixed`), or at most (`adaptive`, and most of the other reducers)."""
+        return self.config.fused_tokens if self.config.length == "fixed" else self.config.fused_max
 
     @property
     def open_frames(self) -> int:
@@ -131,21 +145,16 @@ class Perception:
         """The open segment as rows, provisional: it may still change."""
         if not self._open:
             return None
-        config = self.config
         slots, errors, times = self.map.last(len(self._open))
         cells = self.grid[0] * self.grid[1]
-        return segment.close(
+        clip = Clip(
             torch.stack([seen.embeds for seen in self._open]),
+            self.grid,
+            times,
             slots.view(len(self._open), cells),
             errors.view(len(self._open), cells),
-            times,
-            self.grid,
-            length=config.length,
-            rows=config.fused_tokens if config.length == "fixed" else config.fused_max,
-            fewest=config.fused_min,
-            distortion=config.distortion_target,
-            span_s=(self._from_s, max(self._until_s, self._from_s)),
         )
+        return rows_of(self._reducer.reduce(clip, self.rows), clip, (self._from_s, max(self._until_s, self._from_s)))
 
     def instant(self) -> list[Rows]:
         """The last frames at full tokens, oldest first: one row per cell, with the motion of its code."""
@@ -164,7 +173,7 @@ class Perception:
         """
         cells, config = self.grid[0] * self.grid[1], self.config
         frame, row = cells * self.dim * 4, self.dim * 4 + (MOTION_FEATURES + 1) * 4 + 8
-        rows = config.fused_tokens if config.length == "fixed" else config.fused_max
+        rows = self.rows
         return {
             "base": self.base.bytes(),
             "map": self.map.bytes(),

@@ -1,4 +1,4 @@
-"""Closing a segment: from its tokens and their codes to rows, fixed or adaptive in number.
+"""Which tokens of a segment share a row: from their codes to a fixed or adaptive number of rows.
 
 Rows start as the codes that the segment used. Too many: the closest pairs merge, wherever they are. Too few: rows that
 err most are cut in two along their widest extent in time or place, so that a fixed length is met exactly and the extra
@@ -7,60 +7,35 @@ rows say something. With as many codes as tokens the rows are the tokens, in ras
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn.functional import normalize
-
-from kernels import ops
-from models.rows import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def close(
-    embeds: Tensor,
+def labels(
+    flat: Tensor,
     slots: Tensor,
-    errors: Tensor,
     times_s: Tensor,
     grid: tuple[int, int],
     *,
-    length: Literal["fixed", "adaptive"],
     rows: int,
     fewest: int,
     distortion: float,
-    span_s: tuple[float, float],
-) -> Rows:
-    """Rows of one segment.
+    exact: bool,
+) -> Tensor:
+    """(T*N,) int64: the row of each token, rows numbered by first appearance.
 
-    embeds (T, N, D), slots (T, N) int64, errors (T, N), times_s (T,). `rows` is the exact number (`fixed`; fewer only
-    when there are fewer tokens) or the most (`adaptive`, never fewer than `fewest` unless there are fewer codes);
-    `distortion` is the mean quantisation error (1 - cosine) that `adaptive` may spend on merging.
+    flat (T*N, D), slots (T*N,) int64, times_s (T,). At most `rows` rows; merging goes on down to `fewest` while the
+    mean quantisation error (1 - cosine) is below `distortion`; `exact`: rows are cut in two until there are `rows`, or
+    as many as there are tokens.
     """
-    frames, cells, dim = embeds.shape
-    flat = embeds.reshape(-1, dim)
     units = normalize(flat.float(), dim=1)
-    labels = _number(slots.reshape(-1))
-    labels = _merge(
-        units, labels, rows, fewest if length == "adaptive" else rows, distortion if length == "adaptive" else 0.0
-    )
-    if length == "fixed":
-        labels = _split(units, labels, min(rows, len(flat)), _places(times_s, grid))
-    labels = _number(labels)
-    count = int(labels.max()) + 1
-    mass, share, motion = ops.motion_statistics(labels.view(frames, *grid), errors.view(frames, *grid), times_s, count)
-    return Rows(
-        embeds=_means(flat, labels, count),
-        mass=mass,
-        motion=motion,
-        cells=share,
-        codes=_first_code(slots.reshape(-1), labels, count),
-        grid=grid,
-        span_s=span_s,
-        frames=frames,
-        patches=float(frames * cells),
-    )
+    found = _merge(units, _number(slots), rows, fewest, distortion)
+    return _number(_split(units, found, min(rows, len(flat)), _places(times_s, grid)) if exact else found)
 
 
 def _number(labels: Tensor) -> Tensor:
@@ -72,18 +47,10 @@ def _number(labels: Tensor) -> Tensor:
     return rank[inverse]
 
 
-def _means(flat: Tensor, labels: Tensor, count: int) -> Tensor:
+def means(flat: Tensor, labels: Tensor, count: int) -> Tensor:
+    """(F, D) mean of the tokens with each label."""
     total = torch.zeros(count, flat.shape[1], dtype=flat.dtype).index_add_(0, labels, flat)
     return total / torch.bincount(labels, minlength=count).clamp_min(1)[:, None].to(flat.dtype)
-
-
-def _first_code(slots: Tensor, labels: Tensor, count: int) -> Tensor:
-    """The slot that gave each row most of its mass; ties to the lowest."""
-    pairs, times = torch.stack([labels, slots]).unique(dim=1, return_counts=True)
-    codes = torch.zeros(count, dtype=torch.int64)
-    order = times.argsort(stable=True)  # ascending, so that the most frequent is written last
-    codes[pairs[0, order]] = pairs[1, order]
-    return codes
 
 
 def _merge(units: Tensor, labels: Tensor, most: int, fewest: int, distortion: float) -> Tensor:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from models.kv import ledger, positions, prune
 from models.perception import PerceptionConfig
+from models.reducers.registry import OURS
 from models.rows import MOTION_FEATURES
 
 QUESTION_TOKENS = 1024  # a longer question is refused
@@ -46,6 +47,7 @@ class MemoryConfig:
 
     budget: str | int = "256MiB"  # per camera, everything included
     hot_blocks: int | None = None
+    reducer: str = OURS
     length: Literal["fixed", "adaptive"] | None = None
     fused_tokens: int | None = None
     fused_min: int = 4
@@ -145,6 +147,7 @@ class MemoryConfig:
             "instant_frames": self.instant_frames,
         }
         return PerceptionConfig(
+            reducer=self.reducer,
             base_codes=self.base_codes,
             map_frames=self.map_frames,
             fused_min=self.fused_min,

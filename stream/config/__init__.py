@@ -1,5 +1,6 @@
 """One YAML file to one checked `Config`: all errors at once, each with its line and what to do about it."""
 
+from stream.config.memory import MemoryConfig
 from stream.config.reading import ConfigError, Problem, json_schema, load, parse
 from stream.config.schema import (
     CameraConfig,
@@ -8,7 +9,6 @@ from stream.config.schema import (
     JournalConfig,
     LogConfig,
     MailboxConfig,
-    MemoryConfig,
     ModelConfig,
     MqttConfig,
     QuestionsConfig,

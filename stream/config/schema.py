@@ -9,18 +9,14 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from stream.config.values import Bytes, parse_address, read_secret
+from stream.config.memory import MemoryConfig
+from stream.config.values import Positive, Section, parse_address, read_secret
 
 RESERVED_CAMERA_IDS = frozenset({"status", "ask", "events", "stats"})  # words of the MQTT topics
 _TOPIC_WORD = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 def check_camera_id(name: str) -> str:
@@ -30,12 +26,6 @@ def check_camera_id(name: str) -> str:
     if name in RESERVED_CAMERA_IDS:
         raise ValueError(f"{name!r} cannot be a camera id: MQTT topics use this word; choose another")
     return name
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class TlsConfig(Section):
@@ -159,50 +149,6 @@ class ModelConfig(Section):
     attention: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
     vision: Literal["torch", "onnxruntime"] = "torch"
     out_of_depth: Literal["say", "answer"] = Field(default="say", description="where pictures are unlike its training")
-
-
-class MemoryConfig(Section):
-    """What each camera may remember. What is left out is as the checkpoint recommends."""
-
-    budget: Bytes = Field(default=256 * 2**20, description="bytes per camera, everything counted")
-    hot_blocks: Count | None = None
-    length: Literal["fixed", "adaptive"] | None = None
-    fused_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
-    fused_min: Annotated[int, Field(ge=1, le=4096)] = 4
-    fused_max: Annotated[int, Field(ge=1, le=4096)] = 64
-    distortion_target: Fraction = 0.05
-    segment_s: Positive | None = None
-    base_codes: Annotated[int, Field(ge=2, le=32767)] = 512
-    spawn_below: Annotated[float, Field(gt=0, le=1)] | None = None
-    map_frames: Annotated[int, Field(ge=1, le=65535)] = 256
-    instant_frames: Annotated[int, Field(ge=1, le=64)] | None = None
-    warm_fraction: Fraction = 0.3
-    cold_fraction: Fraction = 0.15
-    policy: Literal["window", "random", "score", "score+strata"] = "score+strata"
-    positions: Literal["gap", "lazy_rebase", "contiguous"] | None = None
-    recall: bool = True
-    recall_blocks: Annotated[int, Field(ge=0, le=64)] = 8
-    max_forks: Annotated[int, Field(ge=1, le=64)] = 8
-    timezone: str = Field(
-        default="UTC", description="of the time stamps that the model reads, for example Europe/Berlin"
-    )
-
-    @field_validator("timezone")
-    @classmethod
-    def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("not a known time zone; write for example UTC or Europe/Berlin") from error
-        return value
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> MemoryConfig:
-        if self.fused_min > self.fused_max:
-            raise ValueError(f"fused_min ({self.fused_min}) is above fused_max ({self.fused_max})")
-        if self.warm_fraction + self.cold_fraction > 0.95:
-            raise ValueError("warm_fraction and cold_fraction leave nothing for the rest; keep their sum below 0.95")
-        return self
 
 
 class GateConfig(Section):

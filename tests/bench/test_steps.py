@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench import steps
-from models import segment
 from models.kv.reading import Reader
+from models.perception import Perception
 from models.token_base import TokenBase
 
 STEPS = ["gate", "encode", "assign", "map", "rows", "fuse", "prefill", "prune"]
@@ -45,7 +45,7 @@ def test_questions_beside_the_peers(measured: tuple[list[str], Path]) -> None:
 
 def test_measuring_leaves_nothing_behind(measured: tuple[list[str], Path]) -> None:
     assert measured
-    for function in (TokenBase.assign, segment.close, Reader.fuse):
+    for function in (TokenBase.assign, Perception.open_segment, Reader.fuse):
         assert function.__module__.startswith("models."), "a method is still wrapped"
 
 

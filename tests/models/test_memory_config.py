@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from models.memory import MemoryConfig
-from stream.config.schema import MemoryConfig as Published
+from stream.config.memory import MemoryConfig as Published
 
 
 def test_defaults_agree() -> None:

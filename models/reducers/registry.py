@@ -1,0 +1,28 @@
+"""The names that a configuration may give to `memory.reducer`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.reducers.simple import Random, TemporalMean, Uniform
+from models.reducers.token_dynamics import TokenDynamics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from models.reducers.clip import Reducer
+
+OURS = "token_dynamics"
+REDUCERS: dict[str, Callable[[], Reducer]] = {
+    OURS: TokenDynamics,
+    "temporal_mean": TemporalMean,
+    "uniform": Uniform,
+    "random": Random,
+}
+
+
+def make_reducer(name: str) -> Reducer:
+    """The reducer of a name. Raises ValueError with a sentence for any other word."""
+    if name not in REDUCERS:
+        raise ValueError(f"memory.reducer {name[:40]!r} is not known; choose one of {', '.join(sorted(REDUCERS))}.")
+    return REDUCERS[name]()
