@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # columns of Rows.motion that the fused tokens must still tell (positions, velocity, entry, exit, ends): an auxiliary
 # head on these made "where" and "moving" learnable in minutes, without it they stay at chance (docs/LOG.md)
 TOLD = (2, 3, 6, 7, 8, 9, 10, 11, 12, 14)
-LOSSES = ("words", "joined", "asked", "said")
+LOSSES = ("words", "joined", "asked", "fetched", "said")
 POINTING = 1.0  # weight of looking at the right rows beside saying the right words
 
 

@@ -59,6 +59,10 @@ class Item(Protocol):
         """Kind and colour (None: any) of what the question names, in order."""
 
     @property
+    def shown(self) -> Sequence[tuple[str, str]]:
+        """The things, as (kind, colour), from which the answer is read; a fixture comes with its state instead."""
+
+    @property
     def span(self) -> tuple[float, float] | None:
         """The time that the question names, s of the history; None where it names none."""
 

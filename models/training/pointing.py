@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 JOINED = 0, 2  # layer and head that join "red" to "car", before anything is looked for
 ASKED = 1, 0  # the rest reads what was found
+FETCHED = 2, 0  # where the answer begins, what was found (or that nothing was) is read off the words that named it
 SAID = 3, 0  # by then it is known which of the things that were found is the answer
 NEAR_S = 3.0  # the pause between two frames, and a little
 SURE = 0.3  # a thing whose best row matches less is not pointed at: the rows do not show it
@@ -113,23 +114,26 @@ class Pointer:
         self._digits = {i: digit for digit in range(10) for i in _ids(vocabulary, str(digit))}
 
     @torch.no_grad()
-    def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> tuple[Looks, Looks, Looks]:
-        """Where the packed batch of these histories is to look: to join names, to find them, and to say them."""
-        joined, asked, said = Looks(*JOINED), Looks(*ASKED), Looks(*SAID)
+    def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> tuple[Looks, ...]:
+        """Where the packed batch is to look: to join names, to find them, to fetch what was found, and to say it."""
+        joined, asked, fetched, said = Looks(*JOINED), Looks(*ASKED), Looks(*FETCHED), Looks(*SAID)
         for b, (history, where) in enumerate(zip(histories, laid, strict=True)):
             shown = self._shown(history, where, longest)
             for i, item in enumerate(history.items):
                 start = where.starts[i] + where.leads[i]
                 about, question = shown.of(item, i), where.questions[i]
-                for at, fit, colour in self._named(question):
+                named = self._named(question)
+                if named:
+                    fetched.add(b, start + len(question) - 1, _some([start + at for at, _, _ in named], longest))
+                for at, fit, colour in named:
                     if colour is not None:
-                        joined.add(b, start + at, _one(start + at - 1, longest))
+                        joined.add(b, start + at, _some([start + at - 1], longest))
                     look = shown.rows(fit, colour, about) if item.there else shown.nothing()
                     if look is not None:
                         asked.add(b, start + at, look)
                 for at, look in self._answered(item, where.answers[i], about, shown):
                     said.add(b, start + len(question) + at - 1, look)
-        return joined, asked, said
+        return joined, asked, fetched, said
 
     def _answered(self, item: Item, ids: Sequence[int], about: Tensor, shown: _Shown) -> Iterator[tuple[int, Tensor]]:
         """(place of a word of the answer, what to look at just before it is said)."""
@@ -142,7 +146,15 @@ class Pointer:
         digits = [(at, self._digits[token]) for at, token in enumerate(ids) if token in self._digits]
         for place, (at, digit) in enumerate(digits[:2], start=1):
             looks.append((at, shown.rows([(f"digit{place}", digit + 1)], None, about)))
+        if item.there and not looks:  # a colour, a side, yes: read off the thing itself when it was there
+            looks.append((0, self._things_of(item, shown, shown.during(item, about))))
         return ((at, look) for at, look in looks if look is not None)
+
+    def _things_of(self, item: Item, shown: _Shown, here: Tensor) -> Tensor | None:
+        """Rows that show one of the things that the answer is read from."""
+        found = [shown.rows(self._fits.get(kind, []), self._shades.get(colour), here) for kind, colour in item.shown]
+        seen = [look for look in found if look is not None]
+        return torch.stack(seen).amax(0) if seen else None
 
     def _moment(self, item: Item, shown: _Shown) -> Tensor | None:
         """Rows that show what is asked about, in the block that holds the moment; all of its rows where none fits."""
@@ -189,6 +201,14 @@ class _Shown:
         reach = torch.tensor(sorted(self.history.reach[index]), dtype=torch.long)
         return torch.isin(self.owners, reach).nonzero()[:, 0]
 
+    def during(self, item: Item, chosen: Tensor) -> Tensor:
+        """Of the chosen rows those of blocks that hold what tells the answer; all for a question about now."""
+        if item.mode == "present":
+            return chosen
+        a, b = item.evidence_span
+        blocks = [i for i, x in enumerate(self.history.blocks) if x.span_s[0] <= b and x.span_s[1] >= a]
+        return chosen[torch.isin(self.owners[chosen], torch.tensor(blocks, dtype=torch.long))]
+
     def at(self, time_s: float) -> Tensor:
         """Rows of the last block that had begun by then; none where that ended more than `NEAR_S` before."""
         begun = [i for i, block in enumerate(self.history.blocks) if block.span_s[0] <= time_s]
@@ -213,11 +233,11 @@ class _Shown:
 
     def nothing(self) -> Tensor:
         """(S,) the first row of the prompt: what is looked at when nothing is there."""
-        return _one(0, self.longest)
+        return _some([0], self.longest)
 
 
-def _one(row: int, longest: int) -> Tensor:
-    return torch.zeros(longest).index_fill_(0, torch.tensor([row]), 1.0)
+def _some(rows: list[int], longest: int) -> Tensor:
+    return torch.zeros(longest).index_fill_(0, torch.tensor(rows), 1.0)
 
 
 def _fits(labels: Mapping[str, Sequence[str]]) -> dict[str, Fit]:

@@ -35,6 +35,8 @@ class Asked:
     kind: str = ""
     time_s: float | None = None
     named: tuple[tuple[str, str | None], ...] = ()
+    shown: tuple[tuple[str, str], ...] = ()
+    evidence_span: tuple[float, float] = (0.0, 9.0)
     span: tuple[float, float] | None = None
 
 
@@ -109,7 +111,7 @@ def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, pr
     )
     history, packed = laid_out(bundled, *items)
     first, second, now = packed.laid[0].rows
-    joined, asked, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
+    joined, asked, fetched, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
         [history], packed.laid, packed.embeds.shape[1]
     )
     assert [to for _, to in looked_at(asked)] == [[first + 1], [0], [now + 1], [second], [first + 1]]
@@ -119,6 +121,10 @@ def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, pr
     assert [row for row, _ in looked_at(joined)][:-1] == coloured, "the last is the purple person's, found by nobody"
     words = bundled.tokenizer
     laid = packed.laid[0]
+    begins = [start + len(question) - 1 for start, question in zip(laid.starts, laid.questions, strict=True)]
+    assert [row for row, _ in looked_at(fetched)] == begins
+    assert [len(to) for _, to in looked_at(fetched)] == [1, 1, 1, 2, 1], "each name once, two in the fourth"
+    assert looked_at(fetched)[0][1] == [looked_at(asked)[0][0]]
     for index, (row, _) in zip((0, 1, 2, 3, 3), looked_at(asked), strict=True):
         ids = laid.questions[index]
         word = words.convert_ids_to_tokens([ids[row - laid.starts[index]]])[0]
@@ -126,6 +132,29 @@ def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, pr
     (row, _), question = looked_at(said)[0], laid.questions[3]
     ids = (*question, *laid.answers[3])
     assert words.convert_ids_to_tokens([ids[row - laid.starts[3] + 1]])[0].strip("Ġ") == "red", "said next"
+
+
+def test_what_tells_the_answer_is_looked_at_where_the_answer_begins(bundled: Checkpoint, probe: Probe) -> None:
+    red_car = (("car", "red"),)
+    items = (
+        Asked("past", "What colour was the car?", "red", named=(("car", None),), shown=red_car),
+        Asked("past", "Where did the red car go?", "on the left", shown=red_car, evidence_span=(1.5, 2.0)),  # later
+        Asked("past", "What colour was the cat?", "not seen", there=False),
+        Asked("past", "How many things were there?", "two", shown=(*red_car, ("dog", "blue"))),
+        Asked("present", "What colour is the dog?", "red", shown=(("dog", "red"),)),
+    )
+    history, packed = laid_out(bundled, *items)
+    laid = packed.laid[0]
+    first, second, now = laid.rows
+    *_, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
+        [history], packed.laid, packed.embeds.shape[1]
+    )
+    begins = [start + len(question) - 1 for start, question in zip(laid.starts, laid.questions, strict=True)]
+    assert looked_at(said) == [
+        (begins[0], [first + 1]),
+        (begins[3], [first + 1, second]),
+        (begins[4], [now + 1]),
+    ]
 
 
 def test_a_named_time_and_a_moment_are_looked_for_where_they_were(bundled: Checkpoint, probe: Probe) -> None:
@@ -138,7 +167,7 @@ def test_a_named_time_and_a_moment_are_looked_for_where_they_were(bundled: Check
     history, packed = laid_out(bundled, *items)
     laid = packed.laid[0]
     first, second, _ = laid.rows
-    _, asked, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
+    _, asked, _, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
         [history], packed.laid, packed.embeds.shape[1]
     )
     assert [to for _, to in looked_at(asked)] == [[second], [first + 1], [first + 1]]
