@@ -1,0 +1,70 @@
+"""HoliTom's inner merging (arXiv 2505.21334): as FastV, deeper, and what leaves goes into what it is most like.
+
+In our own words: before layer k the seen rows that the last row attends to most stay, with their positions. Each other
+one is merged into the most cosine-similar row that stays. Published: k = 18 of 28 layers, half of the rows; k is the
+same share of any other depth.
+
+`as_published=True` folds one row after the other by halving, so that the last one folded weighs as much as all before
+it together. The default is the plain mean of a group, which does not depend on order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import normalize
+
+from models.inner.method import complete, most_attended
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class HoliTom:
+    """`ratio` of seen rows is merged away after `depth` (share of layers)."""
+
+    ratio: float = 0.5
+    depth: float = 18 / 28
+    words: bool = False
+    merges: bool = True
+
+    def after(self, layers: int) -> tuple[int, ...]:
+        """One stage; none in a model of one layer."""
+        done = complete(self.depth, layers)
+        return (done - 1,) if done else ()
+
+    def keep(self, attention: Tensor, whole: int) -> Tensor:  # noqa: ARG002  it counts what is there
+        """The most attended to by the last row."""
+        return most_attended(attention[-1], self.most(attention.shape[1]))
+
+    def most(self, rows: int) -> int:
+        """Halves go to the even number, as in the published code; one row at least."""
+        return max(min(rows, 1), round(rows * (1 - self.ratio)))
+
+
+def others(count: int, kept: Tensor) -> Tensor:
+    """Indices of (count) rows that are not among `kept`, ascending."""
+    gone = torch.ones(count, dtype=torch.bool, device=kept.device)
+    gone[kept] = False
+    return gone.nonzero()[:, 0]
+
+
+def nearest_kept(features: Tensor, kept: Tensor, gone: Tensor) -> Tensor:
+    """Features (n, D) -> for each row of `gone` the place within `kept` of the most similar one; ties to the first."""
+    units = normalize(features.float(), dim=1)
+    return (units[gone] @ units[kept].T).argmax(1)
+
+
+def fold(rows: Tensor, kept: Tensor, gone: Tensor, into: Tensor, *, as_published: bool = False) -> Tensor:
+    """Rows (n, D) with `gone` merged into `kept`: (F, D), in the order of `kept`."""
+    if as_published:
+        made = rows[kept].clone()
+        for source, target in zip(gone.tolist(), into.tolist(), strict=True):
+            made[target] = (made[target] + rows[source]) / 2
+        return made
+    total = rows[kept].float().index_add_(0, into, rows[gone].float())
+    count = torch.ones(len(kept), device=rows.device).index_add_(0, into, torch.ones(len(gone), device=rows.device))
+    return (total / count[:, None]).to(rows)
