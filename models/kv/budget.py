@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from models.kv import ledger, positions, prune
+from models.kv import ledger, positions, proxy, prune
 from models.perception import PerceptionConfig
 from models.reducers.registry import OURS
 from models.rows import MOTION_FEATURES
@@ -60,7 +60,7 @@ class MemoryConfig:
     instant_frames: int | None = None
     warm_fraction: float = 0.30
     cold_fraction: float = 0.15
-    policy: prune.Policy = "score+strata"
+    policy: prune.Policy = "score+strata"  # which blocks leave HOT; `models/kv/prune.py` says how each chooses
     positions: positions.Policy | None = None
     recall: bool = True
     recall_blocks: int = 8
@@ -170,10 +170,10 @@ class Sizes:
     stamp: int  # tokens of a time stamp, at most
     perception: int  # bytes of token base, dynamics map, open segment and instant window
 
-    def block(self, rows: int, tokens: int) -> int:
-        """Bytes of one block: keys, values, and what it means."""
+    def block(self, rows: int, tokens: int, means: int = 1) -> int:
+        """Bytes of one block: keys, values, and what it means; `means`: vectors of the shape of a key of all layers."""
         mean_key = self.token // self.number // 2 * 4
-        return tokens * self.token + rows * (self.dim * self.number + 4 + self.cells * 4) + mean_key
+        return tokens * self.token + rows * (self.dim * self.number + 4 + self.cells * 4) + means * mean_key
 
     def cold(self, rows: int) -> int:
         """Bytes of the same block in COLD."""
@@ -216,11 +216,15 @@ class Plan:
 
 def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     """Divide the budget. Raises `TooSmall` naming the smallest that would hold. `config` has nothing left open."""
+    if config.policy in prune.FORGETTING:  # nothing goes there
+        config = replace(config, warm_fraction=0.0, cold_fraction=0.0)
     budget, hot_blocks = parse_bytes(config.budget), config.hot_blocks or 0
     rows = (config.fused_tokens if config.length == "fixed" else config.fused_max) or 0
     tokens = rows + (sizes.stamp if config.stamps else 0)
-    block, cold, slab_tokens = sizes.block(rows, tokens), sizes.cold(rows), sizes.sinks + hot_blocks * tokens
+    block = sizes.block(rows, tokens, means=1 + (config.policy in prune.COMPARING))
+    cold, slab_tokens = sizes.cold(rows), sizes.sinks + hot_blocks * tokens
     hot = sizes.sinks * sizes.token + hot_blocks * block + block // 2  # a new block holds rotated keys for a moment
+    hot += proxy.MOST_TOKENS * sizes.token if config.policy in prune.ASKING else 0
     rendered = 2 * slab_tokens * sizes.token
     needed = hot + rendered + sizes.perception + _forks(config, sizes, tokens, slab_tokens)
     fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)

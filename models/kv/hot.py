@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.kv import prune
+from models.kv import proxy, prune
+from models.kv.block import typical
 from models.kv.positions import Positions
 from models.kv.reading import SINKS, read_segment, replay
 from models.kv.render import Slab
@@ -83,8 +84,9 @@ class Hot:
         entry.value = float(block.values.float().norm(dim=-1).mean())
         entry.used_s, entry.reason = now_s, "newly committed"
         self.ledger.add(entry)
-        self.blocks[entry.id] = block
+        self.blocks[entry.id] = self._adopt(block)
         self.slab.append([block], [start])
+        self._note_asked()
 
     def rebuild(self) -> None:
         """Render anew from raw keys."""
@@ -98,13 +100,14 @@ class Hot:
         self.positions.starts = {int(block_id): start for block_id, start in state.starts.items()}
         self.positions.next, self.positions.epoch = state.next_position, state.epoch
         self.promotions = set(state.promotions)
-        device = self.reader.backbone.like.device
-        self.tiers.hot = {i: block.to(device) for i, block in sorted(found.hot.items())}
+        self.tiers.hot = {i: self._adopt(block) for i, block in sorted(found.hot.items())}
         self.tiers.warm, self.tiers.cold = found.warm, found.cold
         pinned = sorted(entry.id for entry in self.ledger.entries.values() if entry.pinned)
         for block_id in pinned[: max(0, len(pinned) - self.most_pins)]:  # the oldest: pins never leave by pruning
             self.ledger.entries[block_id].pinned = False
         self._prune(self.bound, now_s)
+        if self.reader.config.policy in prune.FORGETTING:
+            self.tiers.forget_reserve(f"the policy {self.reader.config.policy} keeps nothing in reserve")
         self.tiers.fit(now_s)
         self.rebuild()
 
@@ -126,7 +129,10 @@ class Hot:
         config = self.reader.config
         gone = prune.victims(config.policy, self._facts(now_s), keep, config.seed)
         for block_id, score, reason in gone:
-            self.tiers.demote(block_id, score, reason, now_s)
+            if config.policy in prune.FORGETTING:
+                self.tiers.forget(block_id, score, reason)
+            else:
+                self.tiers.demote(block_id, score, reason, now_s)
             self.positions.forget(block_id)
         return bool(gone)
 
@@ -139,20 +145,28 @@ class Hot:
         for block_id in wanted:
             warm, cold = self.tiers.warm.pop(block_id, None), self.tiers.cold.pop(block_id, None)
             if warm is not None:
-                block = warm.to(self.reader.backbone.like.device)
+                block = warm
             elif cold is not None:
                 block = replay(self.reader, self.sinks, [cold])[0]
             else:  # thinned away by the pruning just above
                 continue
-            self.blocks[block_id] = block
+            self.blocks[block_id] = self._adopt(block)
             self.ledger.move(block_id, "hot", block.tokens, "recalled twice within an hour")
         self.tiers.hot = dict(sorted(self.blocks.items()))
         return bool(wanted)
 
+    def _adopt(self, block: Block) -> Block:
+        """A block that comes to HOT: on the device, with what the policy looks at, worked out once."""
+        block = block.to(self.reader.backbone.like.device)
+        entry = self.ledger.entries[block.id]
+        entry.key_length = entry.key_length or block.key_length()  # a snapshot may be older than this fact
+        return block.with_unit_key() if self.reader.config.policy in prune.COMPARING else block
+
     def _facts(self, now_s: float) -> list[prune.Facts]:
         """What scores look at, for every block at hand."""
-        found = []
-        for block, alike in zip(self.blocks.values(), self._likeness(), strict=True):
+        found, blocks = [], list(self.blocks.values())
+        compared = typical(blocks) if self.reader.config.policy in prune.COMPARING else [0.0] * len(blocks)
+        for block, alike, like_all in zip(blocks, self._likeness(), compared, strict=True):
             entry = self.ledger.entries[block.id]
             found.append(
                 prune.Facts(
@@ -164,6 +178,9 @@ class Hot:
                     use=entry.use_at(now_s),
                     value=entry.value,
                     pinned=entry.pinned,
+                    key_length=entry.key_length,
+                    asked=entry.asked,
+                    typical=like_all,
                 )
             )
         return found
@@ -190,6 +207,14 @@ class Hot:
             pace = _PROXY_PACE if entry.proxies else 1.0
             entry.proxy += pace * (share / total * len(shares) - entry.proxy)
             entry.proxies += 1
+
+    def _note_asked(self) -> None:
+        """Ask a question that nobody asked of all that is at hand; only under policies that go by the answer."""
+        if self.reader.config.policy not in prune.ASKING:
+            return
+        shares = proxy.ask(self.reader, self.slab.view(), self.positions.next, self.in_view())
+        for block, share in zip(self.blocks.values(), shares[1:], strict=True):
+            self.ledger.entries[block.id].asked = share
 
     def _render(self) -> Slab:
         blocks = self.in_view()

@@ -33,6 +33,8 @@ class Entry:
     patches: float
     activity: float = 0.0  # how much moved in it, picture widths
     value: float = 0.0  # mean L2 norm of its values
+    key_length: float = 0.0  # mean L2 norm of its rows' keys; 0: not worked out yet
+    asked: float = 0.0  # pooled attention of the last proxy question at its best place; 0: under policies that ask none
     proxy: float = 0.0  # moving share of attention from blocks committed after it
     proxies: int = 0  # how many such blocks there were
     use: float = 0.0  # attention in real answers, halved every hour

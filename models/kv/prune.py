@@ -1,4 +1,19 @@
-"""Which blocks leave HOT when no question is at hand. Pure functions; the same history gives the same victims."""
+"""Which blocks leave HOT when no question is at hand. Pure functions; the same history gives the same victims.
+
+- `recent`: the newest stay, what leaves is forgotten. With `hot_blocks: 0`, SimpleStream (arXiv 2604.02317): the
+  instant window and no memory.
+- `window`: the sinks and the newest stay (StreamingLLM, arXiv 2309.17453); unlike under `recent`, what leaves goes down
+  to WARM and COLD, where a question about the past may find it.
+- `random`: a repeatable coin.
+- `knorm`, `keydiff`, `vnorm`: short keys, keys unlike the rest, long values stay (`models/kv/scorers.py`), as means
+  over a block's rows, layers and heads.
+- `snapkv`: what a general question attends to stays (`models/kv/proxy.py`).
+- `hermes`: bands of age after HERMES (arXiv 2601.14724), below.
+- `score`, `score+strata`: ours, a weighted sum of ranks; the second gives every age its share.
+
+Published, all but the first three choose keys one by one, per head or layer; a block is whole or gone, so that its time
+stays named, evidence stays whole and positions stay the same for all layers.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +21,15 @@ import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Policy = Literal["window", "random", "score", "score+strata"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Policy = Literal["recent", "window", "random", "knorm", "keydiff", "vnorm", "snapkv", "hermes", "score", "score+strata"]
+FORGETTING: frozenset[Policy] = frozenset({"recent"})  # nothing is kept in WARM or COLD
+ASKING: frozenset[Policy] = frozenset({"snapkv", "hermes"})  # want `Facts.asked`
+COMPARING: frozenset[Policy] = frozenset({"keydiff", "hermes"})  # want `Facts.typical`
 
 # Starting weights, to be measured: novelty as in InfiniPot-V (arXiv 2506.15745), proxy attention after StreamMem (arXiv
 # 2508.15717), use as in H2O (arXiv 2306.14048) without its bias for early tokens, value norm as in VaN.
@@ -16,6 +37,7 @@ WEIGHTS = {"novelty": 0.25, "mass": 0.20, "proxy": 0.20, "use": 0.15, "value": 0
 RECENCY_S = 600.0
 FIRST_STRATUM_S = 60.0
 FIRST_SHARE = 0.25  # of HOT for the last minute; older octaves share the rest equally
+_BANDS = {"recent": 0.3, "middle": 0.4, "old": 0.3}  # of what stays; the shares of layers in HERMES' code, for ages
 HYSTERESIS = 0.875  # prune to this much of the bound, so that it happens once in several commits
 
 
@@ -31,6 +53,9 @@ class Facts:
     use: float
     value: float
     pinned: bool = False
+    key_length: float = 0.0
+    asked: float = 0.0  # best pooled share of a general question's attention
+    typical: float = 0.0  # mean cosine of its keys to the mean of all unit keys at hand
 
 
 def scores(blocks: list[Facts]) -> dict[int, float]:
@@ -52,7 +77,8 @@ def scores(blocks: list[Facts]) -> dict[int, float]:
 
 def victims(policy: Policy, blocks: list[Facts], keep: int, seed: int) -> list[tuple[int, float, str]]:
     """Blocks that leave so that `keep` stay (pins always stay): (id, score, reason), in order of leaving."""
-    score = scores(blocks) if policy.startswith("score") else {b.id: _plain(policy, b, seed) for b in blocks}
+    bands = _bands(blocks, keep) if policy == "hermes" else {}
+    score = _band_scores(bands) if bands else _scores_of(policy, blocks, seed)
     left = list(blocks)
     gone: list[tuple[int, float, str]] = []
     while len(left) > keep:
@@ -64,6 +90,9 @@ def victims(policy: Policy, blocks: list[Facts], keep: int, seed: int) -> list[t
             stratum = _most_overfull(left, free, keep)
             free = [b for b in free if octave(b.age_s) == stratum]
             reason = f"lowest score among blocks {_stratum_name(stratum)} old"
+        elif policy == "hermes":
+            name, free = _giving_band(bands, {b.id for b in left})
+            reason = f"lowest in the {name} band"
         worst = min(free, key=lambda b: (score[b.id], b.id))
         gone.append((worst.id, score[worst.id], reason))
         left = [b for b in left if b.id != worst.id]
@@ -75,10 +104,67 @@ def octave(age_s: float) -> int:
     return 0 if age_s < FIRST_STRATUM_S else 1 + int(math.log2(age_s / FIRST_STRATUM_S))
 
 
-def _plain(policy: Policy, block: Facts, seed: int) -> float:
-    if policy == "window":
-        return math.exp(-block.age_s / RECENCY_S)
-    return Random(f"{seed}:{block.id}").random()  # a repeatable coin, nothing secret
+def _recency(block: Facts) -> float:
+    return math.exp(-block.age_s / RECENCY_S)
+
+
+_PLAIN: dict[str, Callable[[Facts], float]] = {
+    "recent": _recency,
+    "window": _recency,
+    "knorm": lambda block: -block.key_length,
+    "keydiff": lambda block: -block.typical,
+    "vnorm": lambda block: block.value,
+    "snapkv": lambda block: block.asked,
+}
+
+
+def _scores_of(policy: Policy, blocks: list[Facts], seed: int) -> dict[int, float]:
+    """More is kept, by block id."""
+    if policy.startswith("score"):
+        return scores(blocks)
+    if policy == "random":
+        return {b.id: Random(f"{seed}:{b.id}").random() for b in blocks}  # a repeatable coin, nothing secret
+    return {b.id: _PLAIN[policy](b) for b in blocks}
+
+
+def _bands(blocks: list[Facts], keep: int) -> dict[str, list[Facts]]:
+    """Bands of age, each newest first. The recent band is as large as it may stay; the others share the rest.
+
+    HERMES divides the layers: shallow ones keep what is recent, deep ones what a general question attends to and one
+    summary of the rest, those between interpolate. Blocks hold all layers, so ages take the place of depths: the newest
+    stay; in the middle recency gives way to attention, by age; among the old stay those most like everything at hand,
+    which stand for what left (COLD merges that itself).
+    """
+    ordered = sorted(blocks, key=lambda b: (b.age_s, -b.id))
+    recent = round(_BANDS["recent"] * keep)
+    rest = ordered[recent:]
+    cut = len(rest) - round(len(rest) * _BANDS["old"] / (_BANDS["old"] + _BANDS["middle"]))
+    return {"recent": ordered[:recent], "middle": rest[:cut], "old": rest[cut:]}
+
+
+def _giving_band(bands: dict[str, list[Facts]], left: set[int]) -> tuple[str, list[Facts]]:
+    """The band that holds most for its share among those that have a block to give, and those blocks.
+
+    Ties to the older; the recent band gives only where pins leave nothing else.
+    """
+    free = {name: [b for b in band if b.id in left and not b.pinned] for name, band in bands.items()}
+    giving = [name for name in ("old", "middle") if free[name]]
+    if not giving:
+        return "recent", free["recent"]
+    name = max(giving, key=lambda name: sum(b.id in left for b in bands[name]) / _BANDS[name])
+    return name, free[name]
+
+
+def _band_scores(bands: dict[str, list[Facts]]) -> dict[int, float]:
+    """More is kept, by block id, comparable within a band."""
+    middle = bands["middle"]
+    older = [i / max(1, len(middle) - 1) for i in range(len(middle))]  # 0 for the newest, 1 for the oldest
+    seen = zip(middle, older, _ranks([b.asked for b in middle]), strict=True)
+    return (
+        {b.id: _recency(b) for b in bands["recent"]}
+        | {b.id: (1 - place) * (1 - place) + place * asked for b, place, asked in seen}  # recency rank: 1 - place
+        | {b.id: b.typical for b in bands["old"]}
+    )
 
 
 def _most_overfull(left: list[Facts], free: list[Facts], keep: int) -> int:

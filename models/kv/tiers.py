@@ -46,6 +46,18 @@ class Tiers:
             self._freeze(block, reason)
         self.fit(now_s)
 
+    def forget(self, block_id: int, score: float, reason: str) -> None:
+        """A block leaves HOT for good."""
+        del self.hot[block_id]
+        self.ledger.entries[block_id].score = score
+        self.ledger.drop(block_id, reason)
+
+    def forget_reserve(self, reason: str) -> None:
+        """WARM and COLD are emptied: a policy that keeps none took over a memory that did."""
+        for block_id in [*self.warm, *self.cold]:
+            self.ledger.drop(block_id, reason)
+        self.warm, self.cold = {}, {}
+
     def fit(self, now_s: float) -> None:
         """Bring WARM and COLD back within their bytes."""
         while self.warm_bytes() > self.plan.warm or len(self.warm) > self.plan.most_warm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,7 +35,7 @@ class Life(RuleBasedStateMachine):
     """Any order of frames, pauses, questions, answers, pins and forgetting."""
 
     @initialize(
-        policy=st.sampled_from(["window", "random", "score", "score+strata"]),
+        policy=st.sampled_from(get_args(prune.Policy)),
         where=st.sampled_from(["lazy_rebase", "contiguous"]),
     )
     def start(self, policy: str, where: str) -> None:
@@ -170,7 +170,7 @@ def test_strata_keep_old_and_new() -> None:
 
 
 def test_policies_repeat_themselves() -> None:
-    for policy in ("window", "random", "score", "score+strata"):
+    for policy in get_args(prune.Policy):
         runs = [memory(policy=policy, seed=5) for _ in range(2)]
         for mem in runs:
             for index in range(60):
