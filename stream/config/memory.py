@@ -12,6 +12,9 @@ from stream.config.values import Bytes, Count, Fraction, Positive, Section
 # The names of `models/reducers/registry.py`, which is not imported here: the configuration is read without torch.
 Reducer = Literal["token_dynamics", "temporal_mean", "uniform", "random"]
 
+# Those of `models/kv/prune.py`, which is not imported here for the same reason.
+Policy = Literal["recent", "window", "random", "knorm", "keydiff", "vnorm", "snapkv", "hermes", "score", "score+strata"]
+
 
 class MemoryConfig(Section):
     """What each camera may remember. What is left out is as the checkpoint recommends."""
@@ -31,7 +34,7 @@ class MemoryConfig(Section):
     instant_frames: Annotated[int, Field(ge=1, le=64)] | None = None
     warm_fraction: Fraction = 0.3
     cold_fraction: Fraction = 0.15
-    policy: Literal["window", "random", "score", "score+strata"] = "score+strata"
+    policy: Policy = Field(default="score+strata", description="which blocks leave; docs/methods.md compares")
     positions: Literal["gap", "lazy_rebase", "contiguous"] | None = None
     recall: bool = True
     recall_blocks: Annotated[int, Field(ge=0, le=64)] = 8
