@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.reducers.simple import Random, TemporalMean, Uniform
+from models.reducers.tempme import TempMe
 from models.reducers.token_dynamics import TokenDynamics
+from models.reducers.tome import ToMe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,8 @@ REDUCERS: dict[str, Callable[[], Reducer]] = {
     "temporal_mean": TemporalMean,
     "uniform": Uniform,
     "random": Random,
+    "tome": ToMe,
+    "tempme": TempMe,
 }
 
 

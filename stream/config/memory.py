@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from stream.config.values import Bytes, Count, Fraction, Positive, Section
 
 # The names of `models/reducers/registry.py`, which is not imported here: the configuration is read without torch.
-Reducer = Literal["token_dynamics", "temporal_mean", "uniform", "random"]
+Reducer = Literal["token_dynamics", "temporal_mean", "uniform", "random", "tome", "tempme"]
 
 # Those of `models/kv/prune.py`, which is not imported here for the same reason.
 Policy = Literal["recent", "window", "random", "knorm", "keydiff", "vnorm", "snapkv", "hermes", "score", "score+strata"]
