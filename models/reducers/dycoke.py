@@ -92,9 +92,9 @@ class DyCoke:
         """
         if self.as_published:
             return self._published(clip, rows)
-        thinning = Thinning(self.plan(clip.embeds, rows))
-        cells = clip.embeds.shape[1]
-        return kept(clip, torch.cat([thinning.see(frame) + t * cells for t, frame in enumerate(clip.embeds)]))
+        embeds = clip.embeds.contiguous()
+        thinning = Thinning(self.plan(embeds, rows))
+        return kept(clip, torch.cat([thinning.see(frame) + t * embeds.shape[1] for t, frame in enumerate(embeds)]))
 
     def plan(self, embeds: Tensor, rows: int) -> Plan:
         """What keeps at most `rows` of (T, N, D)."""
