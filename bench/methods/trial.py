@@ -203,7 +203,7 @@ class Bench:
         first_s = whole_s if first_s is None else first_s
         more = usage.completion_tokens  # each was read, to say the next or that there is none
         said, reach, shared = "".join(words).strip(), usage.prompt_tokens, _at_hand(memory)
-        exact = setting.group not in {"inner", "decode"}  # these read less than all, each in a way of its own
+        inner, decode = setting.group == "inner", setting.group == "decode"  # these look at less, each in its way
         return Reply(
             kind=a.item.kind,
             mode=a.item.mode,
@@ -214,8 +214,8 @@ class Bench:
             reach=reach,
             first_ms=1e3 * first_s,
             word_ms=1e3 * (whole_s - first_s) / more if more else None,
-            ask_flops=self._costs.prefill(reach - shared, shared) + self._costs.head if exact else 0.0,
-            word_flops=self._costs.word(reach) if exact else 0.0,
+            ask_flops=self._costs.prefill(reach - shared, shared) + self._costs.head if not inner else 0.0,
+            word_flops=self._costs.word(reach) if not inner and not decode else 0.0,
         )
 
 
