@@ -8,13 +8,14 @@ from zoneinfo import ZoneInfo
 
 from models.depth import beyond
 from models.kv import snapshot as kept
-from models.kv.budget import MemoryConfig, Sizes, plan
+from models.kv.budget import MemoryConfig, plan
 from models.kv.fork import View
 from models.kv.hot import Hot
 from models.kv.ledger import Entry, Ledger, Progress
 from models.kv.pool import Crowded, Forks
 from models.kv.reach import Reach
 from models.kv.reading import Reader, read_sinks
+from models.kv.sizes import Sizes
 from models.perception import Perception
 from stream.flow import BlockRecord, Holdings, MediaEpoch, Question, Tokens
 

@@ -70,6 +70,10 @@ class Block:
         """Raw keys of the fused rows, without the stamp's: (layers, kv heads, F, d)."""
         return self.raw[:, :, self.rows_from :]
 
+    def layer_keys(self, layer: int) -> Tensor:
+        """Raw keys of the fused rows at one layer: (kv heads, F, d)."""
+        return self.raw[layer, :, self.rows_from :]
+
     def key_length(self) -> float:
         """Mean length of its rows' keys; turning them to a position does not change it."""
         return float(self.row_keys.float().norm(dim=-1).mean())

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from models.kv import ledger, positions, proxy, prune
+from models.kv.packed import BITS, EXACT
+from models.kv.sizes import Sizes
 from models.perception import PerceptionConfig
 from models.reducers.registry import OURS
-from models.rows import MOTION_FEATURES
 
 QUESTION_TOKENS = 1024  # a longer question is refused
 ANSWER_TOKENS = 512  # the most an answer may have, whatever is asked for
@@ -59,6 +60,7 @@ class MemoryConfig:
     map_frames: int = 256
     instant_frames: int | None = None
     warm_fraction: float = 0.30
+    warm_bits: Literal[16, 8, 6] = 16  # of a number of a block in reserve; 16: exactly as the model made it
     cold_fraction: float = 0.15
     policy: prune.Policy = "score+strata"  # which blocks leave HOT; `models/kv/prune.py` says how each chooses
     positions: positions.Policy | None = None
@@ -85,6 +87,8 @@ class MemoryConfig:
             )
         if self.policy not in get_args(prune.Policy):
             raise ValueError(f"memory.policy must be one of {', '.join(get_args(prune.Policy))}, not {self.policy!r}.")
+        if self.warm_bits not in {EXACT, *BITS}:
+            raise ValueError(f"memory.warm_bits must be 16 (exact), 8 or 6, not {self.warm_bits}.")
         if self.positions is not None and self.positions not in get_args(positions.Policy):
             raise ValueError(f"memory.positions must be one of {', '.join(get_args(positions.Policy))}.")
         if not 0 <= self.recall_blocks <= 64 or not 1 <= self.max_forks <= 64:
@@ -158,34 +162,6 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
-    """What does not depend on the settings: the model's shape and the camera's grid."""
-
-    token: int  # bytes of keys and values of one token
-    dim: int  # width of the language model
-    key: int  # numbers in one layer's key of one token, all heads
-    number: int  # bytes per number
-    cells: int  # of the picture's grid
-    sinks: int  # tokens of the pinned prefix
-    stamp: int  # tokens of a time stamp, at most
-    perception: int  # bytes of token base, dynamics map, open segment and instant window
-
-    def block(self, rows: int, tokens: int, means: int = 1) -> int:
-        """Bytes of one block: keys, values, and what it means; `means`: vectors of the shape of a key of all layers."""
-        mean_key = self.token // self.number // 2 * 4
-        return tokens * self.token + rows * (self.dim * self.number + 4 + self.cells * 4) + means * mean_key
-
-    def cold(self, rows: int) -> int:
-        """Bytes of the same block in COLD."""
-        return rows * (self.dim * self.number + 4 + self.cells * 2 + self.key * self.number) + self.dim * 4
-
-    def shown(self, frames: int, rows: int) -> int:
-        """Bytes of the instant window and the open segment as a question holds them: rows, motion, fused rows."""
-        row = 2 * self.dim * 4 + (MOTION_FEATURES + 1) * 4 + 8
-        return (frames * self.cells + rows) * row + rows * self.cells * 4
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """The budget in parts, bytes. What the fixed parts leave over goes to forks."""
 
@@ -196,6 +172,7 @@ class Plan:
     warm: int
     cold: int
     forks: int  # all questions in progress together
+    warm_bits: int
     most_warm: int  # blocks, however small they are
     most_cold: int
     slab_tokens: int
@@ -222,6 +199,7 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     rows = (config.fused_tokens if config.length == "fixed" else config.fused_max) or 0
     tokens = rows + (sizes.stamp if config.stamps else 0)
     block = sizes.block(rows, tokens, means=1 + (config.policy in prune.COMPARING))
+    warm = block if config.warm_bits == EXACT else sizes.packed(rows, tokens, config.warm_bits)
     cold, slab_tokens = sizes.cold(rows), sizes.sinks + hot_blocks * tokens
     hot = sizes.sinks * sizes.token + hot_blocks * block + block // 2  # a new block holds rotated keys for a moment
     hot += proxy.MOST_TOKENS * sizes.token if config.policy in prune.ASKING else 0
@@ -229,10 +207,10 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     needed = hot + rendered + sizes.perception + _forks(config, sizes, tokens, slab_tokens)
     fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)
     warm_bytes, cold_bytes = int(budget * config.warm_fraction), int(budget * config.cold_fraction)
-    most_warm, most_cold = int(warm_bytes / block / fewest), int(cold_bytes / cold / fewest)
+    most_warm, most_cold = int(warm_bytes / warm / fewest), int(cold_bytes / cold / fewest)
     written = ledger.ENTRY_BYTES * (hot_blocks + 2 + most_warm + most_cold + ledger.RECENT) + ledger.PROGRESS_BYTES
     if needed + written + warm_bytes + cold_bytes > budget:
-        raise TooSmall(config, _least(config, needed, block * fewest, cold * fewest))
+        raise TooSmall(config, _least(config, needed, warm * fewest, cold * fewest))
     return Plan(
         budget=budget,
         hot=hot,
@@ -241,12 +219,13 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
         warm=warm_bytes,
         cold=cold_bytes,
         forks=budget - hot - rendered - sizes.perception - written - warm_bytes - cold_bytes,
+        warm_bits=config.warm_bits,
         most_warm=most_warm,
         most_cold=most_cold,
         slab_tokens=slab_tokens,
         block_tokens=tokens,
         hot_blocks=hot_blocks,
-        warm_blocks=warm_bytes // block,
+        warm_blocks=warm_bytes // warm,
         cold_blocks=cold_bytes // cold,
         segment_s=float(config.segment_s or 0),
     )
@@ -261,9 +240,9 @@ def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) ->
     return read + config.max_forks * sizes.shown(config.instant_frames or 0, tokens)
 
 
-def _least(config: MemoryConfig, needed: int, block: float, cold: float) -> int:
+def _least(config: MemoryConfig, needed: int, warm: float, cold: float) -> int:
     """The smallest budget, bytes, that holds the fixed parts and the shares with their ledger."""
-    warm_share = config.warm_fraction * (1 + ledger.ENTRY_BYTES / block)
+    warm_share = config.warm_fraction * (1 + ledger.ENTRY_BYTES / warm)
     cold_share = config.cold_fraction * (1 + ledger.ENTRY_BYTES / cold)
     entries = ledger.ENTRY_BYTES * ((config.hot_blocks or 0) + 2 + ledger.RECENT) + ledger.PROGRESS_BYTES
     return int((needed + entries) / max(0.01, 1 - warm_share - cold_share)) + 1

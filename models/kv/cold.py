@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from models.kv.block import Block
     from models.kv.ledger import Entry
+    from models.kv.packed import Packed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,7 @@ class Cold:
         return self.fused, self.mass, self.cells, self.sketch, self.about
 
 
-def freeze(block: Block, layer: int) -> Cold:
+def freeze(block: Block | Packed, layer: int) -> Cold:
     """A block without its keys and values; `layer` keeps its keys as the sketch."""
     return Cold(
         id=block.id,
@@ -58,7 +59,7 @@ def freeze(block: Block, layer: int) -> Cold:
         mass=block.mass.cpu(),
         cells=block.cells.half().cpu(),
         grid=block.grid,
-        sketch=block.raw[layer, :, block.rows_from :].cpu().clone(),  # a view would keep all layers alive
+        sketch=block.layer_keys(layer).cpu().clone(),  # a view would keep all layers alive
     )
 
 

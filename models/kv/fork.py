@@ -8,7 +8,6 @@ import torch
 
 from models.depth import beyond
 from models.evidence import Attention, Stretch, looked_at_s, shares, sightings
-from models.kv.block import Block
 from models.kv.budget import ANSWER_TOKENS, QUESTION_TOKENS
 from models.kv.cold import Cold
 from models.kv.positions import contiguous
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.attention import Reading, Tail
+    from models.kv.block import Block
+    from models.kv.packed import Packed
     from models.kv.reach import Reach
     from models.kv.reading import Reader
     from models.kv.render import Rendered
@@ -206,7 +207,7 @@ class View:
         slab.append(blocks, [starts[block.id] for block in blocks])
         return blocks, slab.view(), position
 
-    def _recall(self, sinks: Block, evicted: Sequence[Block | Cold]) -> list[Block]:
+    def _recall(self, sinks: Block, evicted: Sequence[Block | Packed | Cold]) -> list[Block]:
         """The evicted blocks that speak to the question: WARM as they were, COLD read again."""
         if not evicted:
             return []
@@ -218,7 +219,7 @@ class View:
             asked = raw_query(backbone, sinks, layout.text_ids(self.question.text), layer)
             chosen = pick(asked, keys, backbone.head_dim**-0.5, config.recall_blocks, config.recall_heads or ())
         found = [evicted[i] for i in sorted(chosen)]
-        exact = [block.to(backbone.like.device) for block in found if isinstance(block, Block)]
+        exact = [block.to(backbone.like.device) for block in found if not isinstance(block, Cold)]
         return exact + replay(self._reader, sinks, [block for block in found if isinstance(block, Cold)])
 
     def _map(self, reach: Reach, scope: Scope, blocks: Sequence[Block]) -> list[Stretch]:
@@ -243,11 +244,11 @@ class View:
         return found
 
 
-def _keys(block: Block | Cold, layer: int) -> Tensor:
-    return block.sketch if isinstance(block, Cold) else block.raw[layer, :, block.rows_from :]
+def _keys(block: Block | Packed | Cold, layer: int) -> Tensor:
+    return block.sketch if isinstance(block, Cold) else block.layer_keys(layer)
 
 
-def _tokens(block: Block | Cold, reader: Reader) -> int:
-    if isinstance(block, Block):
+def _tokens(block: Block | Packed | Cold, reader: Reader) -> int:
+    if not isinstance(block, Cold):
         return block.tokens
     return len(block.mass) + (len(reader.layout.text_ids(block.stamp)) if reader.layout.stamps else 0)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from models.kv.block import Block
     from models.kv.budget import Plan
     from models.kv.ledger import Entry, Ledger
+    from models.kv.packed import Packed
     from models.kv.reading import Reader
     from models.kv.snapshot import Found
     from models.rows import Rows
@@ -101,7 +102,8 @@ class Hot:
         self.positions.next, self.positions.epoch = state.next_position, state.epoch
         self.promotions = set(state.promotions)
         self.tiers.hot = {i: self._adopt(block) for i, block in sorted(found.hot.items())}
-        self.tiers.warm, self.tiers.cold = found.warm, found.cold
+        self.tiers.warm = {i: self.tiers.stored(block) for i, block in found.warm.items()}
+        self.tiers.cold = found.cold
         pinned = sorted(entry.id for entry in self.ledger.entries.values() if entry.pinned)
         for block_id in pinned[: max(0, len(pinned) - self.most_pins)]:  # the oldest: pins never leave by pruning
             self.ledger.entries[block_id].pinned = False
@@ -145,7 +147,7 @@ class Hot:
         for block_id in wanted:
             warm, cold = self.tiers.warm.pop(block_id, None), self.tiers.cold.pop(block_id, None)
             if warm is not None:
-                block = warm
+                block: Block | Packed = warm
             elif cold is not None:
                 block = replay(self.reader, self.sinks, [cold])[0]
             else:  # thinned away by the pruning just above
@@ -155,12 +157,12 @@ class Hot:
         self.tiers.hot = dict(sorted(self.blocks.items()))
         return bool(wanted)
 
-    def _adopt(self, block: Block) -> Block:
+    def _adopt(self, block: Block | Packed) -> Block:
         """A block that comes to HOT: on the device, with what the policy looks at, worked out once."""
-        block = block.to(self.reader.backbone.like.device)
-        entry = self.ledger.entries[block.id]
-        entry.key_length = entry.key_length or block.key_length()  # a snapshot may be older than this fact
-        return block.with_unit_key() if self.reader.config.policy in prune.COMPARING else block
+        here = block.to(self.reader.backbone.like.device)
+        entry = self.ledger.entries[here.id]
+        entry.key_length = entry.key_length or here.key_length()  # a snapshot may be older than this fact
+        return here.with_unit_key() if self.reader.config.policy in prune.COMPARING else here
 
     def _facts(self, now_s: float) -> list[prune.Facts]:
         """What scores look at, for every block at hand."""

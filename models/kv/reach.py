@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from models.kv.block import Block
     from models.kv.cold import Cold
+    from models.kv.packed import Packed
     from models.kv.render import Rendered, Slab
     from models.rows import Rows
 
@@ -26,7 +27,7 @@ class Reach:
     rendered: Rendered
     starts: Mapping[int, int]
     next: int  # first free position
-    warm: tuple[Block, ...]
+    warm: tuple[Block | Packed, ...]
     cold: tuple[Cold, ...]
     spans_s: Mapping[int, tuple[float, float]]  # media time of every block held
     frames: Mapping[int, int]  # frames behind every block held

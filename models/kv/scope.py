@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from models.kv.block import Block
     from models.kv.cold import Cold
+    from models.kv.packed import Packed
     from models.kv.reach import Reach
     from models.kv.reading import Reader
     from models.rows import Rows
@@ -37,7 +38,7 @@ class Scope:
     """What of a `Reach` a question reads: references, no copies."""
 
     blocks: tuple[Block, ...]  # the sinks, then those at hand, oldest first
-    evicted: tuple[Block | Cold, ...]  # that may be called back, oldest first
+    evicted: tuple[Block | Packed | Cold, ...]  # that may be called back, oldest first
     instant: tuple[Seen, ...]
     opened: Seen | None
     uncovered_s: tuple[Span, ...] = ()  # parts of the time asked for that are in no tier
@@ -53,7 +54,7 @@ def scope_of(question: Question, reach: Reach, reader: Reader) -> Scope:
     config, asked = reader.config, _asked(question, reach.seen_s, reader)
     slack = max(2.0, (config.segment_s or 0.0) / 2)  # the pause between two frames or blocks is no hole
     holes = () if asked is None else _holes(asked, reach, slack)
-    gone: list[Block | Cold] = [*reach.warm, *reach.cold] if config.recall and config.recall_blocks else []
+    gone: list[Block | Packed | Cold] = [*reach.warm, *reach.cold] if config.recall and config.recall_blocks else []
     evicted = tuple(sorted(gone, key=lambda block: block.id))
     past = evicted if about_past(question.text) else ()
     everything = Scope(reach.blocks, past, reach.instant, reach.opened, holes)

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from models.kv.block import Block, mean_key
 from models.kv.cold import Cold
 from models.kv.ledger import Ledger, Progress
+from models.kv.packed import Codes, Packed
 from models.kv.reading import SINKS
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 FORMAT = "longwatch-memory-2"
 _BLOCK = ("raw", "values", "fused", "mass", "cells")
+_PACKED = ("fused", "mass", "cells")  # and the codes of keys and values
+_CODES = ("codes", "low", "step")
 _COLD = ("fused", "mass", "cells", "sketch")
 _HEADER_BYTES = 64 << 20  # of JSON and names, beside the tensors
 
@@ -62,7 +65,7 @@ class Found:
 
     state: State
     hot: dict[int, Block]
-    warm: dict[int, Block]
+    warm: dict[int, Block | Packed]
     cold: dict[int, Cold]
     perception: dict[str, Tensor]
 
@@ -70,9 +73,10 @@ class Found:
 def write(path: Path, state: State, fingerprint: str, tiers: Tiers, perception: Mapping[str, Tensor]) -> None:
     """Write beside `path`, flush to disk, then rename: a reader sees the old snapshot or the new one."""
     tensors: dict[str, Tensor] = {f"perception.{name}": tensor for name, tensor in perception.items()}
-    for tier, blocks in (("hot", tiers.hot), ("warm", tiers.warm)):
-        for block in blocks.values():
-            tensors |= {f"{tier}.{block.id}.{name}": getattr(block, name) for name in _BLOCK}
+    for block in tiers.hot.values():
+        tensors |= {f"hot.{block.id}.{name}": getattr(block, name) for name in _BLOCK}
+    for stored in tiers.warm.values():
+        tensors |= {f"warm.{stored.id}.{name}": tensor for name, tensor in _parts(stored).items()}
     for cold in tiers.cold.values():
         tensors |= {f"cold.{cold.id}.{name}": getattr(cold, name) for name in _COLD}
     stamps = {str(i): b.stamp for held in (tiers.hot, tiers.warm) for i, b in held.items()}
@@ -133,18 +137,18 @@ def _build(state: State, tensors: Mapping[str, Tensor], limits: Limits) -> Found
         else:
             number, _, part = rest.partition(".")
             tiers[tier].setdefault(int(number), {})[part] = tensor
-    blocks = {t: {i: _block(i, parts, state, limits) for i, parts in sorted(tiers[t].items())} for t in ("hot", "warm")}
+    hot = {i: _block(i, parts, state, limits) for i, parts in sorted(tiers["hot"].items())}
+    stored = {i: _warm(i, parts, state, limits) for i, parts in tiers["warm"].items()}
     cold = {i: _cold(i, parts, state, limits) for i, parts in sorted(tiers["cold"].items())}
     listed = {int(entry["id"]): entry["state"] for entry in state.ledger["entries"]}
-    held = {i: t for t in ("hot", "warm") for i in blocks[t]} | dict.fromkeys(cold, "cold")
-    if listed != held or not {str(i) for i in [SINKS, *blocks["hot"]]} <= set(state.starts):
+    held = dict.fromkeys(hot, "hot") | dict.fromkeys(stored, "warm") | dict.fromkeys(cold, "cold")
+    if listed != held or not {str(i) for i in [SINKS, *hot]} <= set(state.starts):
         raise ValueError("The snapshot's ledger does not match its blocks; remove it to start afresh.")
     Ledger().load(state.ledger)  # both raise here, before anything is changed
     Progress.of(state.progress)
     if min(state.starts.values()) < 0 or state.next_position < max(state.starts.values()):
         raise ValueError("The snapshot holds impossible positions; remove it to start afresh.")
-    warm = {i: blocks["warm"][i] for i in state.warm_order}
-    return Found(state, blocks["hot"], warm, cold, perception)
+    return Found(state, hot, {i: stored[i] for i in state.warm_order}, cold, perception)
 
 
 def _block(number: int, parts: Mapping[str, Tensor], state: State, limits: Limits) -> Block:
@@ -163,6 +167,34 @@ def _block(number: int, parts: Mapping[str, Tensor], state: State, limits: Limit
         mean_key=mean_key(raw),
         **{name: parts[name] for name in _BLOCK},
     )
+
+
+def _parts(stored: Block | Packed) -> dict[str, Tensor]:
+    """The tensors of a block in WARM by name; packed ones are kept as they are, so that nothing is rounded twice."""
+    if isinstance(stored, Block):
+        return {name: getattr(stored, name) for name in _BLOCK}
+    codes = {f"{s}.{name}": getattr(getattr(stored, s), name) for s in ("keys", "values") for name in _CODES}
+    return codes | {name: getattr(stored, name) for name in _PACKED}
+
+
+def _warm(number: int, parts: Mapping[str, Tensor], state: State, limits: Limits) -> Block | Packed:
+    """As it was kept, whatever this memory's own `warm_bits`; a snapshot from before there were any is exact."""
+    if "raw" in parts:
+        return _block(number, parts, state, limits)
+    made: dict[str, Any] = {name: parts[name] for name in _PACKED}
+    for states in ("keys", "values"):
+        made[states] = Codes(*(parts[f"{states}.{name}"] for name in _CODES))
+        (layers, heads, dim), (*_, tokens, width) = limits.shape, made[states].codes.shape
+        fits = {dim: 8, dim * 3 // 4: 6}.get(width) == made[states].bits and made[states].codes.dtype == torch.uint8
+        _expect(made[states].codes, (layers, heads, min(tokens, limits.block_tokens), width if fits else -1))
+        _expect(made[states].low, (layers, heads, 1, dim))
+        _expect(made[states].step, (layers, heads, 1, dim))
+    rows = made["fused"].shape[0]
+    _expect(made["fused"], (min(rows, made["keys"].codes.shape[2]), limits.dim))
+    _expect(made["mass"], (rows,))
+    _expect(made["cells"], (rows, limits.grid[0] * limits.grid[1]))
+    _expect(made["values"].codes, tuple(made["keys"].codes.shape))
+    return Packed(id=number, stamp=state.stamps[str(number)], grid=limits.grid, **made)
 
 
 def _cold(number: int, parts: Mapping[str, Tensor], state: State, limits: Limits) -> Cold:

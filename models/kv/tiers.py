@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.kv.cold import Cold, closest_pair, freeze, merge
+from models.kv.packed import EXACT, Packed, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,19 +33,26 @@ class Tiers:
         self.sketch_layer = sketch_layer
         self.stamp = stamp
         self.hot: dict[int, Block] = {}  # oldest first
-        self.warm: dict[int, Block] = {}  # in order of arrival: a ring
+        self.warm: dict[int, Block | Packed] = {}  # in order of arrival: a ring
         self.cold: dict[int, Cold] = {}  # oldest first
 
     def demote(self, block_id: int, score: float, reason: str, now_s: float) -> None:
         """A block leaves HOT, intact where WARM has room for it at all."""
         block = self.hot.pop(block_id)
         self.ledger.entries[block_id].score = score
-        if block.size <= self.plan.warm:
-            self.warm[block_id] = block.to(_HOST)
+        stored = self.stored(block)
+        if stored.size <= self.plan.warm:
+            self.warm[block_id] = stored
             self.ledger.move(block_id, "warm", block.tokens, reason)
         else:
             self._freeze(block, reason)
         self.fit(now_s)
+
+    def stored(self, block: Block | Packed) -> Block | Packed:
+        """A block as WARM keeps it: exact, or in fewer bits; what is packed already stays as it is."""
+        if self.plan.warm_bits == EXACT or isinstance(block, Packed):
+            return block if isinstance(block, Packed) else block.to(_HOST)
+        return pack(block.to(_HOST), self.plan.warm_bits)
 
     def forget(self, block_id: int, score: float, reason: str) -> None:
         """A block leaves HOT for good."""
@@ -84,7 +92,7 @@ class Tiers:
             for block in held.values():
                 yield from block.tensors()
 
-    def _freeze(self, block: Block, reason: str) -> None:
+    def _freeze(self, block: Block | Packed, reason: str) -> None:
         frozen = freeze(block, self.sketch_layer)
         if frozen.size > self.plan.cold:
             self.ledger.drop(block.id, "there is no room to keep it: memory.cold_fraction is too small for one block")

@@ -33,6 +33,7 @@ class MemoryConfig(Section):
     map_frames: Annotated[int, Field(ge=1, le=65535)] = 256
     instant_frames: Annotated[int, Field(ge=1, le=64)] | None = None
     warm_fraction: Fraction = 0.3
+    warm_bits: Literal[16, 8, 6] = Field(default=16, description="of a number in reserve; 16: exactly as it was")
     cold_fraction: Fraction = 0.15
     policy: Policy = Field(default="score+strata", description="which blocks leave; docs/methods.md compares")
     positions: Literal["gap", "lazy_rebase", "contiguous"] | None = None

@@ -29,7 +29,8 @@ FACTS = ("novelty", "mass", "proxy", "use", "value", "key_length", "asked", "typ
 def some(count: int, seed: int = 0) -> list[Facts]:
     """Random blocks, oldest first, 8 s apart."""
     chance = Random(seed)
-    return [Facts(id=i, age_s=8.0 * (count - 1 - i), **{name: chance.random() for name in FACTS}) for i in range(count)]
+    plain = [Facts(i, 8.0 * (count - 1 - i), *[0.0] * 5) for i in range(count)]
+    return [replace(block, **{name: chance.random() for name in FACTS}) for block in plain]
 
 
 def gone(policy: Policy, blocks: list[Facts], keep: int, seed: int = 0) -> list[int]:
