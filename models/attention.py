@@ -16,6 +16,7 @@ from transformers import AttentionInterface
 from kernels import ops
 
 if TYPE_CHECKING:
+    from models.inner.focus import Focus
     from models.kv.render import Rendered
 
 NAME = "longwatch_stream"
@@ -32,6 +33,19 @@ class Tail:
         self.raw = torch.empty_like(self.keys) if keep_raw else None
         self.capacity = capacity
         self.length = 0
+        self.filled = [0] * layers  # rows that each layer has; fewer than `length` where some went no further
+
+    def grow(self, rows: int, taken: list[int]) -> None:
+        """A pass of so many rows is done; `taken`: those that reached each layer."""
+        self.length += rows
+        self.filled = [had + new for had, new in zip(self.filled, taken, strict=True)]
+
+    def keep(self, layer: int, rows: Tensor) -> None:
+        """Of one layer's rows, only these (filled,) bool."""
+        filled, left = self.filled[layer], int(rows.sum())
+        for held in (self.keys, self.values):
+            held[layer, :, :left] = held[layer, :, :filled][:, rows]
+        self.filled[layer] = left
 
     def bytes(self) -> int:
         """Memory held, whether filled or not."""
@@ -41,12 +55,17 @@ class Tail:
 class Reading:
     """One forward pass: what it may look at, where its rows stand, and what is noted on the way."""
 
-    def __init__(self, shared: Rendered | None, tail: Tail, cos: Tensor, sin: Tensor) -> None:
-        """`cos` and `sin` (n, d) float32 for the n new rows."""
+    def __init__(
+        self, shared: Rendered | None, tail: Tail, cos: Tensor, sin: Tensor, focus: Focus | None = None
+    ) -> None:
+        """`cos` and `sin` (n, d) float32 for the n new rows; `focus`: what deeper layers may leave out."""
         self.shared = shared
         self.tail = tail
         self.cos = cos
         self.sin = sin
+        self.focus = focus
+        self.taken = [0] * len(tail.filled)  # new rows that reached each layer
+        self._reach = (0 if shared is None else shared.tokens) + tail.length + len(cos)
         self.watch = 0  # last rows whose attention is noted
         self.mass: Tensor | None = None  # (keys in shared + tail after this pass,) mean over layers
         self.query_layer = -1  # layer whose raw queries are noted
@@ -58,23 +77,44 @@ class Reading:
         """One layer: raw query (heads, n, d), raw key and value (kv heads, n, d) -> (n, heads, d)."""
         tail, n = self.tail, query.shape[1]
         layers = tail.keys.shape[0]
-        here = slice(tail.length, tail.length + n)
+        here = slice(tail.filled[layer], tail.filled[layer] + n)
+        self.taken[layer] = n
         tail.keys[layer, :, here] = ops.rotate(key, self.cos, self.sin)
         tail.values[layer, :, here] = value
         if tail.raw is not None:
             tail.raw[layer, :, here] = key
         if layer == self.query_layer:
             self.raw_query = query
-        parts = [(tail.keys[layer, :, : here.stop], tail.values[layer, :, : here.stop])]
-        if self.shared is not None and self.shared.tokens:
-            parts.insert(0, self.shared.layer(layer))
+        parts = self._parts(layer, here.stop)
         turned = ops.rotate(query, self.cos, self.sin)
         if self.pointer is not None and layer == self.pointer[0]:
-            self.look = ops.look(turned, parts, scale, self.pointer[1])
+            self.look = self._on_all(layer, ops.look(turned, parts, scale, self.pointer[1]))
         out, mass = ops.attend(turned, parts, scale, min(self.watch, n))
         if mass is not None:
+            mass = self._on_all(layer, mass)
             self.mass = mass / layers if self.mass is None else self.mass + mass / layers
+        if self.focus is not None:
+            self.focus.note(layer, turned, parts, scale)
         return out
+
+    def passed(self, hidden: Tensor) -> Tensor:
+        """Rows (n, D) after a layer: those that go on to the next."""
+        if self.focus is None:
+            return hidden
+        hidden, stay = self.focus.cut(hidden)
+        if stay is not None:
+            self.cos, self.sin = self.cos[stay], self.sin[stay]
+        return hidden
+
+    def _parts(self, layer: int, stop: int) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values that a layer looks at, oldest first."""
+        own = self.tail.keys[layer, :, :stop], self.tail.values[layer, :, :stop]
+        if self.focus is not None:
+            return self.focus.parts(layer, own)
+        return [self.shared.layer(layer), own] if self.shared is not None and self.shared.tokens else [own]
+
+    def _on_all(self, layer: int, shares: Tensor) -> Tensor:
+        return shares if self.focus is None else self.focus.spread(layer, shares, self._reach)
 
 
 def _stream_attention(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from models.checkpoint import CheckpointError
 from models.prompt import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from models.checkpoint import Checkpoint
+    from models.inner.focus import Focus
     from models.kv.render import Rendered
 
 _TABLE_LIMIT = 1 << 16  # positions with a row in the rotation table; the policies for real streams stay far below
@@ -103,17 +105,21 @@ class Backbone:
         watch: int = 0,
         query_layer: int = -1,
         pointer: tuple[int, int] | None = None,
+        focus: Focus | None = None,
     ) -> tuple[Tensor, Reading]:
-        """Read n rows (n, D) after everything in `shared` and `tail`; appends them to `tail`. Returns hidden (n, D)."""
+        """Read n rows (n, D) after everything in `shared` and `tail`; appends them to `tail`. Returns hidden (n, D).
+
+        With a `focus` that lets rows go, only those that went through all layers: the last one always does.
+        """
         n = embeds.shape[0]
         if n != len(positions) or tail.length + n > tail.capacity:
             raise ValueError(
                 f"{n} rows at {len(positions)} positions do not fit a tail of {tail.capacity - tail.length}."
             )
-        reading = Reading(shared, tail, *self.rotation(positions))
+        reading = Reading(shared, tail, *self.rotation(positions), focus)
         reading.watch, reading.query_layer, reading.pointer = watch, query_layer, pointer
         hidden = self._forward(embeds, reading)
-        tail.length += n  # only now: a pass that failed half-way leaves the tail as it was
+        tail.grow(n, reading.taken)  # only now: a pass that failed half-way leaves the tail as it was
         return hidden, reading
 
     @torch.no_grad()
@@ -136,18 +142,39 @@ class Backbone:
         return self._fingerprint
 
     def _forward(self, embeds: Tensor, reading: Reading) -> Tensor:
+        if reading.focus is not None:
+            return self._forward_by_layers(embeds, reading)
         zeros = torch.zeros(1, embeds.shape[0], dtype=torch.long, device=embeds.device)
+        with self._by_reading():
+            out = self.language_model(
+                inputs_embeds=embeds.to(self.like).unsqueeze(0), position_ids=zeros, use_cache=False, reading=reading
+            )
+        hidden: Tensor = out.last_hidden_state[0]
+        return hidden
+
+    def _forward_by_layers(self, embeds: Tensor, reading: Reading) -> Tensor:
+        """The same pass with a look at the rows after each layer, some of which may go no further."""
+        model, hidden = self.language_model, embeds.to(self.like)
+        with self._by_reading():
+            for layer in model.layers:
+                rows = hidden.unsqueeze(0)
+                zeros = torch.zeros(1, len(hidden), dtype=torch.long, device=hidden.device)
+                angles = model.rotary_emb(rows, zeros)
+                rows = layer(rows, position_embeddings=angles, use_cache=False, reading=reading)
+                hidden = reading.passed(rows[0])
+        found: Tensor = model.norm(hidden)
+        return found
+
+    @contextmanager
+    def _by_reading(self) -> Iterator[None]:
+        """Attention goes to the reading in hand."""
         config = self.language_model.config
         usual = config._attn_implementation  # noqa: SLF001  transformers has no public getter for it
         config._attn_implementation = NAME  # noqa: SLF001
         try:
-            out = self.language_model(
-                inputs_embeds=embeds.to(self.like).unsqueeze(0), position_ids=zeros, use_cache=False, reading=reading
-            )
+            yield
         finally:
             config._attn_implementation = usual  # noqa: SLF001  the same model also trains, by its usual attention
-        hidden: Tensor = out.last_hidden_state[0]
-        return hidden
 
     @torch.no_grad()
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import normalize
 
+from kernels import ops
 from models.inner.method import complete, most_attended
 
 if TYPE_CHECKING:
@@ -65,6 +66,48 @@ def fold(rows: Tensor, kept: Tensor, gone: Tensor, into: Tensor, *, as_published
         for source, target in zip(gone.tolist(), into.tolist(), strict=True):
             made[target] = (made[target] + rows[source]) / 2
         return made
-    total = rows[kept].float().index_add_(0, into, rows[gone].float())
-    count = torch.ones(len(kept), device=rows.device).index_add_(0, into, torch.ones(len(gone), device=rows.device))
-    return (total / count[:, None]).to(rows)
+    return means(rows[kept], rows[gone], into)
+
+
+def means(kept: Tensor, gone: Tensor, into: Tensor) -> Tensor:
+    """Rows (..., F, D) with each of (..., G, D) averaged into the one whose place `into` (G,) names."""
+    total = kept.float().index_add(-2, into, gone.float())
+    count = torch.bincount(into, minlength=kept.shape[-2]) + 1
+    return (total / count[:, None]).to(kept)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Rows of memory that leave, and where each goes. Rows of memory are rotated keys and values, at every layer."""
+
+    kept: Tensor  # (F,) ids of rows that stay
+    gone: Tensor  # (G,) ids of seen rows that leave
+    into: Tensor  # (G,) places within `kept`
+    turn: tuple[Tensor, Tensor]  # (G, d) cosine and sine: from the position of each to that of the row it goes into
+
+    def merged(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """One layer's rotated keys and values (heads, n, d) -> (heads, F, d).
+
+        A key moves to the position of its new place first, so that what is averaged are keys as they were before any
+        rotation, as they would follow from an averaged row.
+        """
+        turned = ops.rotate(keys[:, self.gone].float(), *self.turn)
+        return means(keys[:, self.kept], turned, self.into), means(
+            values[:, self.kept], values[:, self.gone], self.into
+        )
+
+
+def groups(values: Tensor, kept: Tensor, chosen: Tensor, gone: Tensor, angles: tuple[Tensor, Tensor]) -> Groups:
+    """Which row of memory goes where: by the values (heads, n, d) of the layer that is about to be entered.
+
+    Rows of memory have no hidden state left; their values are its linear image, with no position in it. `chosen`: those
+    of `kept` that were seen; `angles` (n, d): cosine and sine of where each row stands.
+    """
+    features = values.transpose(0, 1).flatten(1)
+    target = chosen[nearest_kept(features, chosen, gone)]
+    cos, sin = angles
+    turn = (
+        cos[target] * cos[gone] + sin[target] * sin[gone],  # of the difference of two angles
+        sin[target] * cos[gone] - cos[target] * sin[gone],
+    )
+    return Groups(kept, gone, torch.searchsorted(kept, target), turn)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from models.inner.registry import Methods, make_methods
 from models.kv import ledger, positions, proxy, prune
 from models.kv.packed import BITS, EXACT
 from models.kv.sizes import Sizes
@@ -70,6 +71,8 @@ class MemoryConfig:
     recall_heads: Sequence[int] | None = None  # of that layer; None: all
     pointer_layer: int | None = None  # the head that tells what time `<|then|>` means; None: no head does
     pointer_head: int | None = None
+    inner: Literal["none", "fastv", "holitom_inner", "mustdrop"] = "none"  # fewer rows while a question is read
+    decode: Literal["none", "dycoke"] = "none"  # and while its answer is said
     max_forks: int = 8
     timezone: str = "UTC"
     stamps: bool | None = None  # clock stamps in front of blocks; off reproduces a checkpoint's plain video prompt
@@ -101,6 +104,7 @@ class MemoryConfig:
             ) from None
         parse_bytes(self.budget)
         self.perception()
+        self.methods()
 
     def with_recommended(self, card: Mapping[str, Any]) -> MemoryConfig:
         """Fill what was left open (None) from a checkpoint's card, then from the defaults."""
@@ -140,6 +144,10 @@ class MemoryConfig:
                     f"memory.{use}_layer {layer} and {use} heads {those} are not among the {layers} layers and "
                     f"{heads} heads of {model_id}."
                 )
+
+    def methods(self) -> Methods:
+        """What acts inside the language model. Raises ValueError with a sentence for a name that is not known."""
+        return make_methods(self.inner, self.decode)
 
     def perception(self) -> PerceptionConfig:
         """The settings of clustering and segments."""
@@ -236,7 +244,11 @@ def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) ->
     shown = (config.instant_frames or 0) * sizes.cells + tokens + sizes.stamp + 1
     private = slab_tokens + (config.recall_blocks * tokens if config.recall else 0)
     worst = shown + QUESTION_TOKENS + ANSWER_TOKENS + private
-    read = (worst + (config.max_forks - 1) * (shown + _USUAL_TOKENS)) * sizes.token
+    seen = (config.hot_blocks or 0) * (tokens - (sizes.stamp if config.stamps else 0))
+    own, words = config.methods().own_tokens, slab_tokens - seen
+    worst += own(private - seen, seen, shown + QUESTION_TOKENS)
+    usual = shown + _USUAL_TOKENS + own(words, seen, shown + _USUAL_TOKENS)
+    read = (worst + (config.max_forks - 1) * usual) * sizes.token
     return read + config.max_forks * sizes.shown(config.instant_frames or 0, tokens)
 
 
@@ -250,8 +262,10 @@ def _least(config: MemoryConfig, needed: int, warm: float, cold: float) -> int:
 
 def refusal(config: MemoryConfig, given: int, least: int) -> str:
     """Why a budget of `given` bytes is refused, with the least one in whole MiB."""
+    less = " memory.inner and memory.decode set to none need less too." if config.methods().any else ""
     return (
         f"memory.budget of {bytes_text(given)} per camera is too small: {config.hot_blocks} blocks at "
         f"hand, the instant window and {config.max_forks} questions at once need {-(-least // (1 << 20))} MiB. Raise "
         "memory.budget to that, or lower memory.hot_blocks, instant_frames, max_forks, warm_fraction or cold_fraction."
+        f"{less}"
     )

@@ -8,6 +8,7 @@ import torch
 
 from models.depth import beyond
 from models.evidence import Attention, Stretch, looked_at_s, shares, sightings
+from models.inner.focus import Focus
 from models.kv.budget import ANSWER_TOKENS, QUESTION_TOKENS
 from models.kv.cold import Cold
 from models.kv.positions import contiguous
@@ -19,7 +20,7 @@ from models.prompt import Part, clock_text, embed, note_text, now_text
 from stream.flow import Evidence, Question, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -48,6 +49,7 @@ class View:
         self._reader = reader
         self._tail: Tail | None = None
         self._shown: Rendered | None = None
+        self._focus: Focus | None = None  # where something acts inside the language model
         self._position = 0
         self._stretches: list[Stretch] = []
         self._attention = Attention()
@@ -69,16 +71,16 @@ class View:
     def read(self) -> Tensor:
         """Recall if need be, read the prompt; hidden row (D,) that the first token of the answer comes from."""
         (reach, scope), backbone = self._live(), self._reader.backbone
-        blocks, self._shown, self._position = self._gather(reach, scope)
+        blocks, starts, self._shown, self._position = self._gather(reach, scope)
         embeds, _ = embed(self._parts, backbone.embedding)
         n = len(embeds)
         self._tail = backbone.tail(self._capacity)
-        positions = range(self._position, self._position + n)
-        words = len(self._parts[-1])
-        pointer = self._reader.config.pointer
-        hidden, reading = backbone.read(embeds, self._tail, positions, self._shown, watch=words, pointer=pointer)
-        self._position += n
-        self._stretches = self._map(reach, scope, blocks)
+        stretches = self._map(reach, scope, blocks)
+        self._focus = self._focused(stretches, [starts[b.id] + i for b in blocks for i in range(b.tokens)], n)
+        hidden, reading = self._pass(embeds, len(self._parts[-1]))
+        if self._focus is not None:
+            self._focus.settle(self._tail)
+        self._stretches = stretches
         self._note(reading)
         self._usage = Usage(prompt_tokens=self._shown.tokens + n)
         if self._shown is not reach.rendered:
@@ -89,15 +91,9 @@ class View:
     @torch.no_grad()
     def say(self, token: int) -> Tensor:
         """Read a token just said; hidden row (D,) that the next one comes from."""
-        backbone, tail = self._reader.backbone, self._tail
         if self.closed:
             self._live()
-        if tail is None:
-            raise RuntimeError("A view must read its question before it says anything.")
-        embeds = backbone.embedding(torch.tensor([token]))
-        pointer = self._reader.config.pointer
-        hidden, reading = backbone.read(embeds, tail, [self._position], self._shown, watch=1, pointer=pointer)
-        self._position += 1
+        hidden, reading = self._pass(self._reader.backbone.embedding(torch.tensor([token])), 1)
         self._note(reading)
         return hidden[-1]
 
@@ -136,10 +132,19 @@ class View:
         """Tokens read and said so far."""
         return self._usage
 
+    @property
+    def attended(self) -> tuple[int, ...]:
+        """Keys that the newest row looked at, by layer; empty before the question is read and after `close`."""
+        if self._tail is None or self._shown is None:
+            return ()
+        if self._focus is not None:
+            return tuple(self._focus.attended)
+        return (self._shown.tokens + self._tail.length,) * self._reader.backbone.layers
+
     def close(self, because: str = "the question is closed") -> None:
         """Give back what the fork holds; evidence and usage stay readable."""
         self._closed_because = self._closed_because or because
-        self._reach = self._scope = self._tail = self._shown = self.slab = None
+        self._reach = self._scope = self._tail = self._shown = self._focus = self.slab = None
         self._parts = []
         self.reserved = 0
 
@@ -160,6 +165,22 @@ class View:
             why = self._closed_because or "its question has been read"
             raise RuntimeError(f"This view cannot be read any more: {why}.")
         return self._reach, self._scope
+
+    def _pass(self, embeds: Tensor, watch: int) -> tuple[Tensor, Reading]:
+        """Read new rows (n, D) at the next positions; the attention of the last `watch` is noted."""
+        if self._tail is None:
+            raise RuntimeError("A view must read its question before it says anything.")
+        found = self._reader.backbone.read(
+            embeds,
+            self._tail,
+            range(self._position, self._position + len(embeds)),
+            self._shown,
+            watch=watch,
+            pointer=self._reader.config.pointer,
+            focus=self._focus,
+        )
+        self._position += len(embeds)
+        return found
 
     def _note(self, reading: Reading) -> None:
         self._attention.note(reading.mass)
@@ -186,18 +207,32 @@ class View:
     def _need(self, reach: Reach, scope: Scope) -> int:
         """Bytes this fork may come to hold of its own."""
         backbone, config = self._reader.backbone, self._reader.config
-        tokens = self._capacity
+        tokens, prompt = self._capacity, self._capacity - self.most_tokens
+        words = sum(block.rows_from for block in scope.blocks)
+        rows = sum(block.tokens for block in scope.blocks) - words
         if scope.evicted or len(scope.blocks) < len(reach.blocks):
             recalled = sorted((_tokens(b, self._reader) for b in scope.evicted), reverse=True)[: config.recall_blocks]
-            tokens += sum(block.tokens for block in scope.blocks) + sum(recalled)
+            tokens += words + rows + sum(recalled)
+            words += sum(recalled)  # as if none of their rows could leave
+        tokens += config.methods().own_tokens(words, rows, prompt, backbone.layers)
         return tokens * backbone.token_bytes + reach.shown_bytes()
 
-    def _gather(self, reach: Reach, scope: Scope) -> tuple[list[Block], Rendered, int]:
+    def _focused(self, stretches: Sequence[Stretch], places: Sequence[int], prompt: int) -> Focus | None:
+        """What deeper layers may leave out: `places` of the shared rows, rows of the `prompt`; None: nothing."""
+        methods, shown = self._reader.config.methods(), self._shown
+        if shown is None or not methods.any:
+            return None
+        seen = torch.zeros(len(places) + prompt, dtype=torch.bool)
+        for stretch in stretches:
+            seen[stretch.at : stretch.at + stretch.rows] = True
+        return Focus(methods, shown, seen, len(self._parts[-1]), self._reader.backbone.rotation(places))
+
+    def _gather(self, reach: Reach, scope: Scope) -> tuple[list[Block], Mapping[int, int], Rendered, int]:
         """What to attend to: the memory's own rendering, or a private one where blocks were added or left out."""
         sinks, *kept = scope.blocks
         found = self._recall(sinks, scope.evicted)
         if not found and len(scope.blocks) == len(reach.blocks):
-            return [sinks, *kept], reach.rendered, reach.next
+            return [sinks, *kept], reach.starts, reach.rendered, reach.next
         self.recalled = tuple(block.id for block in found)
         blocks = [sinks, *sorted([*kept, *found], key=lambda block: block.id)]
         starts, position = contiguous(blocks)
@@ -205,7 +240,7 @@ class View:
             starts, position = dict(reach.starts), reach.next
         slab = Slab(self._reader.backbone, sum(block.tokens for block in blocks))
         slab.append(blocks, [starts[block.id] for block in blocks])
-        return blocks, slab.view(), position
+        return blocks, starts, slab.view(), position
 
     def _recall(self, sinks: Block, evicted: Sequence[Block | Packed | Cold]) -> list[Block]:
         """The evicted blocks that speak to the question: WARM as they were, COLD read again."""

@@ -10,7 +10,16 @@ from pydantic import Field, field_validator, model_validator
 from stream.config.values import Bytes, Count, Fraction, Positive, Section
 
 # The names of `models/reducers/registry.py`, which is not imported here: the configuration is read without torch.
-Reducer = Literal["token_dynamics", "temporal_mean", "uniform", "random", "tome", "tempme"]
+Reducer = Literal[
+    "token_dynamics",
+    "temporal_mean",
+    "causal_mean",
+    "region_attention",
+    "uniform",
+    "random",
+    "tome",
+    "tempme",
+]
 
 # Those of `models/kv/prune.py`, which is not imported here for the same reason.
 Policy = Literal["recent", "window", "random", "knorm", "keydiff", "vnorm", "snapkv", "hermes", "score", "score+strata"]
@@ -39,6 +48,12 @@ class MemoryConfig(Section):
     positions: Literal["gap", "lazy_rebase", "contiguous"] | None = None
     recall: bool = True
     recall_blocks: Annotated[int, Field(ge=0, le=64)] = 8
+    inner: Literal["none", "fastv", "holitom_inner", "mustdrop"] = Field(
+        default="none", description="fewer seen rows in deeper layers while a question is read"
+    )
+    decode: Literal["none", "dycoke"] = Field(
+        default="none", description="fewer seen rows in deeper layers while an answer is said"
+    )
     max_forks: Annotated[int, Field(ge=1, le=64)] = 8
     timezone: str = Field(
         default="UTC", description="of the time stamps that the model reads, for example Europe/Berlin"
