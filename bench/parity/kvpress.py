@@ -110,7 +110,8 @@ _SCORERS: dict[str, Callable[[Case, dict[str, Any], int], Tensor]] = {
 def _queries(case: Case, params: dict[str, Any]) -> Tensor:
     """Queries (B, heads, S, d) before rotation, from the layer's input and its weights."""
     made = case.tensor("hidden_states") @ case.tensor("q_proj_weight").T
-    return made.unflatten(-1, (int(params["heads"]), int(params["head_dim"]))).transpose(1, 2)
+    found: Tensor = made.unflatten(-1, (int(params["heads"]), int(params["head_dim"]))).transpose(1, 2)
+    return found
 
 
 def _rotated_queries(case: Case, params: dict[str, Any], last: int) -> Tensor:

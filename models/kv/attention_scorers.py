@@ -111,4 +111,5 @@ def _per_query_head(keys: Tensor, queries: Tensor) -> Tensor:
 
 def _per_group(scores: Tensor, kv_heads: int) -> Tensor:
     """(B, heads, S) to (B, kv heads, S): mean over the query heads that share a key."""
-    return scores.unflatten(1, (kv_heads, -1)).mean(2)
+    found: Tensor = scores.unflatten(1, (kv_heads, -1)).mean(2)
+    return found

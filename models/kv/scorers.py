@@ -58,12 +58,13 @@ def streaming_llm(keys: Tensor, count: int, sinks: int = 4) -> Tensor:
 
 def knorm(keys: Tensor) -> Tensor:
     """Minus the length of the key: short keys draw attention (arXiv 2406.11430)."""
-    return -_wide(keys).norm(dim=-1)
+    return -vnorm(keys)
 
 
 def vnorm(values: Tensor) -> Tensor:
     """Length of the value: what it adds when it is attended to (VaN of InfiniPot-V, arXiv 2506.15745)."""
-    return _wide(values).norm(dim=-1)
+    found: Tensor = _wide(values).norm(dim=-1)
+    return found
 
 
 def keydiff(keys: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ FACTS = ("novelty", "mass", "proxy", "use", "value", "key_length", "asked", "typ
 def some(count: int, seed: int = 0) -> list[Facts]:
     """Random blocks, oldest first, 8 s apart."""
     chance = Random(seed)
-    plain = [Facts(i, 8.0 * (count - 1 - i), *[0.0] * 5) for i in range(count)]
-    return [replace(block, **{name: chance.random() for name in FACTS}) for block in plain]
+    made: list[dict[str, Any]] = [{name: chance.random() for name in FACTS} for _ in range(count)]
+    return [Facts(id=i, age_s=8.0 * (count - 1 - i), **facts) for i, facts in enumerate(made)]
 
 
 def gone(policy: Policy, blocks: list[Facts], keep: int, seed: int = 0) -> list[int]:
