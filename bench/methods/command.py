@@ -3,9 +3,9 @@
     python run_stream.py bench methods [--small] [--budgets 25 10 1] [--reducers tome uniform] [--out runs]
 
 All reducers of the registry at shares of the raw visual tokens, and at one share the motion gate, the adaptive length,
-the rules of forgetting, and the words of memory.inner and memory.decode; beside them every token, the last four frames
-and no picture. The tower sees each stream once. A run that was stopped goes on where it was; methods and budgets may be
-added to it. Results are in OUT/bench-methods.jsonl, figures in .json, the plot in .png.
+the rules of forgetting, fewer bits in reserve, and the words of memory.inner and memory.decode; beside them every
+token, the last four frames and no picture. The tower sees each stream once. A run that was stopped goes on where it
+was; methods and budgets may be added to it. Results are in OUT/bench-methods.jsonl, figures in .json, the plot in .png.
 
 What it costs with the bundled model on one core: a reducer at seven budgets 17 s a stream of 96 s with 28 questions,
 every token 15 s, each of the others 3 s. So 18 reducers on 4 streams take about 25 minutes (the default), and a third

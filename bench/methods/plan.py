@@ -16,7 +16,7 @@ EXTRA_SHARE = 0.25  # at which what is no reducer is compared
 CROWDED = 1 / 3  # of a stream's blocks that are kept where the rules of forgetting are compared
 EVERY_TOKEN, LAST_4, NO_PICTURE = "every token", "last 4 frames", "no picture"
 
-Group = Literal["whole", "floor", "reducer", "gate", "length", "policy", "inner", "decode"]
+Group = Literal["whole", "floor", "reducer", "gate", "length", "policy", "reserve", "inner", "decode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Plan:
 
 
 FULL = Plan()
-SMALL = Plan(streams=1, seconds=32.0, moments=2, questions=3)
+SMALL = Plan(streams=1, seconds=24.0, moments=2, questions=2)
 SMALL_SHARES = (0.10, 0.0007)
 
 
@@ -72,6 +72,8 @@ def _others(share: float) -> Iterator[Setting]:
     yield Setting("adaptive length", "length", share, ours | {"length": "adaptive"})
     for word in words("policy"):
         yield Setting(f"policy {word}", "policy", share, ours | {"policy": word, "recall": False}, crowded=CROWDED)
+    for bits in words("warm_bits"):  # what is not at hand is in reserve, and recalled
+        yield Setting(f"reserve {bits} bits", "reserve", share, ours | {"warm_bits": int(bits)}, crowded=CROWDED)
     groups: tuple[Group, ...] = ("inner", "decode")
     for group in groups:
         usual = getattr(MemoryConfig(), group, None)

@@ -91,7 +91,8 @@ def others(found: Sequence[Summary]) -> Table:
     heads = ["", "present", "past", "kept of raw, %", "at hand, MB", "first word, ms", "a word, ms"]
     note = (
         "All with our reducer. Rules of forgetting (policy) have room for a third of a stream's blocks, and no recall; "
-        "the gate and an adaptive length keep what they need, up to the share."
+        "with reserve there is as little room, but what is not at hand is recalled. The gate and an adaptive length "
+        "keep what they need, up to the share."
     )
     return Table(f"Before, beside and after a reducer, at {percent(share)}", heads, body if mine else [], note)
 
