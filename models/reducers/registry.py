@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.reducers.dycoke import DyCoke
+from models.reducers.mustdrop import MustDrop
+from models.reducers.prumerge import PruMerge
+from models.reducers.scissor import Scissor
 from models.reducers.simple import Random, TemporalMean, Uniform
 from models.reducers.tempme import TempMe
 from models.reducers.token_dynamics import TokenDynamics
@@ -22,6 +26,10 @@ REDUCERS: dict[str, Callable[[], Reducer]] = {
     "random": Random,
     "tome": ToMe,
     "tempme": TempMe,
+    "dycoke": DyCoke,
+    "mustdrop": MustDrop,
+    "prumerge": PruMerge,
+    "scissor": Scissor,
 }
 
 

@@ -19,6 +19,10 @@ Reducer = Literal[
     "random",
     "tome",
     "tempme",
+    "dycoke",
+    "mustdrop",
+    "prumerge",
+    "scissor",
 ]
 
 # Those of `models/kv/prune.py`, which is not imported here for the same reason.

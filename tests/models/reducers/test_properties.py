@@ -25,6 +25,10 @@ KINDS: dict[str, Literal["selects", "merges", "both"]] = {
     "temporal_mean": "merges",
     "uniform": "selects",
     "random": "selects",
+    "dycoke": "selects",
+    "mustdrop": "both",
+    "prumerge": "merges",
+    "scissor": "merges",
 }
 BLIND = {"temporal_mean", "uniform", "random"}  # look at no token: the floors
 FRAMES_OF_A_LIFE, SEGMENT = 100_000, 64
