@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from models.reducers.dycoke import DyCoke
 from models.reducers.mustdrop import MustDrop
+from models.reducers.pooling import CausalMean, RegionAttention
 from models.reducers.prumerge import PruMerge
 from models.reducers.scissor import Scissor
 from models.reducers.simple import Random, TemporalMean, Uniform
@@ -22,6 +23,8 @@ OURS = "token_dynamics"
 REDUCERS: dict[str, Callable[[], Reducer]] = {
     OURS: TokenDynamics,
     "temporal_mean": TemporalMean,
+    "causal_mean": CausalMean,
+    "region_attention": RegionAttention,
     "uniform": Uniform,
     "random": Random,
     "tome": ToMe,
