@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.memory import Memory
     from models.training.lessons import Teacher
     from stream.agent import AgentOptions
-    from stream.config import CameraConfig, Config, MemoryConfig
+    from stream.config import CameraConfig, Config, MemoryConfig, ModelConfig
     from stream.ports import Answerer, Gate, StreamMemory, VisionEncoder
     from stream.station import Station
 
@@ -53,18 +53,18 @@ def load(config: Config) -> Models:
     device, dtype = place(config.model.device, config.model.dtype)
     checkpoint = open_checkpoint(config.model.path_or_id, device, dtype, config.model.attention)
     use_threads(checkpoint.model)
-    return Models(checkpoint, Backbone(checkpoint), see_with(config.model.vision, checkpoint))
+    return Models(checkpoint, Backbone(checkpoint), see_with(config.model, checkpoint))
 
 
-def see_with(vision: str, checkpoint: Checkpoint) -> VisionEncoder:
-    """The vision tower in torch or in ONNX Runtime."""
-    if vision == "onnxruntime":
+def see_with(model: ModelConfig, checkpoint: Checkpoint) -> VisionEncoder:
+    """The vision tower in torch, whole or merging, or in ONNX Runtime. Raises `ValueError` where it cannot merge."""
+    if model.vision == "onnxruntime":
         from models.vision.onnx_tower import OnnxVision
 
         return OnnxVision(checkpoint)
     from models.vision.torch_tower import TorchVision
 
-    return TorchVision(checkpoint)
+    return TorchVision(checkpoint, model.tower_merge, model.tower_merge_tokens)
 
 
 def memory_of(memory: MemoryConfig, models: Models, wall_s: float) -> Memory:

@@ -43,8 +43,9 @@ class Matching:
         """(B, t, D) tokens that stand for (B, t) others to (B, t - r, D) weighted means and the sums of their mass."""
         if not self.sources.shape[1]:
             return pick(x, self.stay), mass.gather(1, self.stay)
-        heavier = self.sum(mass[..., None])
-        return self.sum(x * mass[..., None]) / heavier, heavier[..., 0]
+        weight = mass[..., None]
+        found = self.sum(torch.cat([x * weight, weight], dim=2))
+        return found[..., :-1] / found[..., -1:], found[..., -1]
 
     def sum(self, x: Tensor) -> Tensor:
         """(B, t, D) to (B, t - r, D) sums of what is in one row."""
@@ -62,15 +63,19 @@ class Matching:
 def match(metric: Tensor, r: int, *, fixed: int = 0, order: Order = "place") -> Matching:
     """The `r` most alike pairs among (B, t, d); the first `fixed` tokens neither go nor receive.
 
-    Never more than may go (about half; see `at_most`). Ties go to the earlier position. `order` of the rows that stay:
-    "place": by position. "sides": the fixed ones, those that could have gone, the receivers, each by position; this is
-    the published order of TempMe, and of ToMe with a class token. "alike": as "sides", but those that could have gone
-    come with the most alike first; this is the published order of ToMe without one, in which places are lost.
+    Never more than may go (about half; see `at_most`), and none where none receives. Ties go to the earlier position.
+
+    `order` of the rows that stay: "place": by position. "sides": the fixed ones, those that could have gone, the
+    receivers, each by position; so published for TempMe, and for ToMe with a class token. "alike": as "sides", but of
+    those that could have gone the most alike come first; so published for ToMe without one, and places are lost.
     """
     batch, tokens = metric.shape[:2]
     side = torch.arange(fixed, tokens, device=metric.device)
-    may_go, may_receive = side[side % 2 == 0], side[side % 2 == 1]
+    may_go, may_receive = side[fixed % 2 :: 2], side[1 - fixed % 2 :: 2]
     r = max(0, min(r, len(may_go) if len(may_receive) else 0))
+    if not r:  # as published too, nothing moves then
+        none = side.new_empty(batch, 0)
+        return Matching(none, none, torch.arange(tokens, device=side.device).expand(batch, -1))
     units = normalize(metric, dim=2)
     best, partner = _most_alike(units[:, may_go], units[:, may_receive])
     ranked = best.argsort(dim=1, descending=True, stable=True)
@@ -81,7 +86,7 @@ def match(metric: Tensor, r: int, *, fixed: int = 0, order: Order = "place") -> 
     stay = torch.cat(parts, dim=1)
     return Matching(
         sources=may_go[goes],
-        receivers=may_receive[partner.gather(1, goes)] if r else may_go[goes],
+        receivers=may_receive[partner.gather(1, goes)],
         stay=stay.sort(dim=1).values if order == "place" else stay,
     )
 

@@ -9,6 +9,7 @@ import torch
 
 from models.depth import features_of
 from models.vision.cells import as_tokens
+from models.vision.merging import Look, TowerMerge, plan_of, see_merging
 from stream.flow import Frame, Tokens
 
 if TYPE_CHECKING:
@@ -20,25 +21,52 @@ if TYPE_CHECKING:
 class TorchVision:
     """`VisionEncoder` over a checkpoint's own tower, projector and 2 x 2 pooling."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, merge: TowerMerge = "none", merge_tokens: int | None = None) -> None:
+        """`merge` and `merge_tokens` as `plan_of` takes them. Raises ValueError where the tower cannot merge."""
         self._model = checkpoint.model
         self._picture = checkpoint.picture
         self._grid = checkpoint.grid
         self._depth = checkpoint.depth
+        self._plan = plan_of(checkpoint.model, merge, merge_tokens)
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[Tokens]:
         """P tokens per frame, P = rows * columns of the checkpoint's grid."""
         if not frames:
             return []
+        return self._tokens(frames, self._look(self._pixels(frames)))
+
+    @torch.inference_mode()
+    def encode_saliently(self, frames: Sequence[Frame]) -> list[tuple[Tokens, Tensor]]:
+        """The same tokens with `Clip.saliency`: (P,) float32 on the host, the attention that each cell received.
+
+        It is the attention of the tower's last layer, which costs about as much again as that layer's own. Raises
+        ValueError where the tower's layers are not known.
+        """
+        if not frames:
+            return []
+        plan = self._plan or plan_of(self._model, "tome", 0)
+        look = see_merging(self._model, self._pixels(frames), plan, judged=self._depth is not None, salient=True)
+        assert look.saliency is not None
+        return list(zip(self._tokens(frames, look), look.saliency.cpu().unbind(), strict=True))
+
+    def _pixels(self, frames: Sequence[Frame]) -> Tensor:
         pixels = torch.stack([self._picture.tensor(frame.rgb) for frame in frames])
-        pixels = pixels.to(self._model.device, self._model.dtype)
+        return pixels.to(self._model.device, self._model.dtype)
+
+    def _look(self, pixels: Tensor) -> Look:
+        if self._plan:
+            return see_merging(self._model, pixels, self._plan, judged=self._depth is not None)
         if self._depth is None:
-            rows = see(self._model, pixels)
-            return [as_tokens(row, frame, self._grid) for row, frame in zip(rows, frames, strict=True)]
-        rows, inside = see_inside(self._model, pixels)
-        judged = zip(rows, frames, self._depth.scores(inside), strict=True)
-        return [as_tokens(row, frame, self._grid, score) for row, frame, score in judged]
+            return Look(see(self._model, pixels), None, None)
+        return Look(*see_inside(self._model, pixels), None)
+
+    def _tokens(self, frames: Sequence[Frame], look: Look) -> list[Tokens]:
+        judged: Sequence[float | None] = [None] * len(frames)
+        if self._depth is not None and look.inside is not None:
+            judged = self._depth.scores(look.inside)
+        rows = zip(look.rows, frames, judged, strict=True)
+        return [as_tokens(row, frame, self._grid, score) for row, frame, score in rows]
 
 
 def see(model: Any, pixels: Tensor) -> Tensor:

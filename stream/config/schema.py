@@ -149,6 +149,18 @@ class ModelConfig(Section):
     attention: Literal["auto", "sdpa", "flash_attention_2"] = "auto"
     vision: Literal["torch", "onnxruntime"] = "torch"
     out_of_depth: Literal["say", "answer"] = Field(default="say", description="where pictures are unlike its training")
+    tower_merge: Literal["none", "tome", "tempme"] = Field(
+        default="none", description="patches that are alike go through the vision tower as one; docs/methods.md"
+    )
+    tower_merge_tokens: Annotated[int, Field(ge=0, le=4096)] | None = Field(
+        default=None, description="merged per layer; default: half of the patches by the last layer, tempme a third"
+    )
+
+    @model_validator(mode="after")
+    def _tower_can_merge(self) -> ModelConfig:
+        if self.tower_merge != "none" and self.vision == "onnxruntime":
+            raise ValueError("tower_merge needs vision: torch; an exported tower is whole")
+        return self
 
 
 class GateConfig(Section):
