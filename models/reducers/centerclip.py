@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Aggregation = Literal["medoids", "means"]
+TOGETHER = 32  # segments clustered at once; one that has settled stays as it is while others go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class CenterClip:
     def reduce(self, clip: Clip, rows: int) -> Reduced:
         """At most `rows` rows: as many segments as there are, times as many clusters as fit."""
         frames, cells = clip.embeds.shape[:2]
-        flat = clip.flat
+        flat = clip.flat.contiguous()
         when = torch.arange(frames, device=flat.device).repeat_interleave(cells)
         at = owners = torch.arange(len(flat), device=flat.device)
         segments = -(-frames // self.frames)
@@ -68,21 +69,20 @@ class CenterClip:
         Gives back both for the rows that are left; `segment` (T*N,) must not fall from one token to the next.
         """
         mass = torch.bincount(owners, minlength=len(at))
-        kept: list[Tensor] = []
-        into = torch.empty_like(at)
-        count = 0
-        for number in segment[at].unique():
-            here = (segment[at] == number).nonzero()[:, 0]
-            found = self._fit(flat[at[here]][None], clusters, mass[here][None])
-            kept.append(at[here][found.at[0]])
-            into[here] = found.labels[0] + count
-            count += len(kept[-1])
-        return torch.cat(kept), into[owners]
+        into = torch.empty_like(at)  # the token that each row goes into
+        sizes = torch.bincount(segment[at])
+        for size in sizes[sizes > 0].unique().tolist():  # segments of one size are clustered side by side
+            here = (sizes[segment[at]] == size).nonzero().view(-1, size)
+            found = self._fit(flat[at[here]], clusters, mass[here])
+            into[here] = at[here].gather(1, found.at).gather(1, found.labels)
+        kept, numbered = into.unique(return_inverse=True)
+        return kept, numbered[owners]
 
     def _fit(self, x: Tensor, clusters: int, mass: Tensor) -> Medoids:
         if self.algorithm == "kmedoids":
-            return KMedoids(pre_norm=self.pre_norm).fit(x, clusters, mass)
-        spectral = Spectral(self.graph, self.knn_k, self.sigma, pre_norm=self.pre_norm)
+            return KMedoids(pre_norm=self.pre_norm, split_size=TOGETHER).fit(x, clusters, mass)
+        places = KMedoids(split_size=TOGETHER)
+        spectral = Spectral(self.graph, self.knn_k, self.sigma, pre_norm=self.pre_norm, medoids=places)
         return spectral.fit(x, clusters, mass)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.reducers.b_vllm import BVllm
+from models.reducers.centerclip import CenterClip
 from models.reducers.dycoke import DyCoke
 from models.reducers.mustdrop import MustDrop
 from models.reducers.pooling import CausalMean, RegionAttention
@@ -13,6 +15,7 @@ from models.reducers.simple import Random, TemporalMean, Uniform
 from models.reducers.tempme import TempMe
 from models.reducers.token_dynamics import TokenDynamics
 from models.reducers.tome import ToMe
+from models.reducers.vqtoken import VQToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,9 @@ REDUCERS: dict[str, Callable[[], Reducer]] = {
     "mustdrop": MustDrop,
     "prumerge": PruMerge,
     "scissor": Scissor,
+    "b_vllm": BVllm,
+    "centerclip": CenterClip,
+    "vqtoken": VQToken,
 }
 
 

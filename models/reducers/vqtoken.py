@@ -52,7 +52,7 @@ class VQToken:
 
     def reduce(self, clip: Clip, rows: int) -> Reduced:
         """At most `rows` means; mass is kept."""
-        units = normalize(clip.flat, dim=1)
+        units = normalize(clip.flat.contiguous(), dim=1)
         found = self._published(units, rows) if self.as_published else self._repaired(units, rows)
         if not self.as_published:
             return merged(clip, found.labels)

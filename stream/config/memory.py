@@ -23,6 +23,9 @@ Reducer = Literal[
     "mustdrop",
     "prumerge",
     "scissor",
+    "b_vllm",
+    "centerclip",
+    "vqtoken",
 ]
 
 # Those of `models/kv/prune.py`, which is not imported here for the same reason.
