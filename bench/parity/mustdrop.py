@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.parity.case import Difference, indices, tokens
+from models.reducers import density_peaks
 from models.reducers.clip import Clip
 from models.reducers.mustdrop import MustDrop, key_set, window_cells, window_likeness
 
@@ -22,7 +23,7 @@ def check(case: Case) -> list[Difference]:
         from bench.parity import mustdrop_inner
 
         return mustdrop_inner.check(case)
-    kinds = {"window_merge": _windows, "vision_stage": _vision_stage}
+    kinds = {"window_merge": _windows, "vision_stage": _vision_stage, "density_peak_utility": _density_peaks}
     if kind not in kinds:
         raise ValueError(f"{case.name}: MustDrop has no kind {kind!r} to compare.")
     return kinds[kind](case)
@@ -62,6 +63,21 @@ def _vision_stage(case: Case) -> list[Difference]:
         tokens("tokens into layer 1", _with_class(given, found), case.tensor("tokens_into_layer1")),
         indices("size of the key set", [keys.shape[1]], [params["n_key"]]),
         indices("key set, in order", keys, case.tensor("key_set_index")),
+    ]
+
+
+def _density_peaks(case: Case) -> list[Difference]:
+    """As many neighbours as centres; sums are divided by a count a millionth too large."""
+    given, count = case.tensor("tokens"), int(case.meta["params"]["cluster_num"])
+    far = density_peaks.distances(given)
+    centres = density_peaks.peaks(far, count).centres(count)
+    labels = density_peaks.nearest_centre(far, centres)
+    sizes = torch.stack([torch.bincount(one, minlength=count) for one in labels])[..., None]
+    means = density_peaks.merge(given, centres, labels, beta=None)
+    return [
+        indices("centres, by score", centres, case.tensor("centre_index_by_score")),
+        indices("assignment", labels, case.tensor("assignment")),
+        tokens("merged", means * sizes / (sizes + 1e-6), case.tensor("merged")),
     ]
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from bench.parity import dycoke
 from bench.parity.case import read_case, wrong
+from models.reducers import dycoke_published as published
 from tests.bench.parity.files import cases
 
 CASES = [path for path in cases("dycoke") if path.stem.startswith("case_ttm")]
@@ -36,3 +38,9 @@ def test_an_unknown_kind_is_refused() -> None:
     strange = replace(case, meta=case.meta | {"params": case.meta["params"] | {"kind": "astrology"}})
     with pytest.raises(ValueError, match="no kind 'astrology'"):
         dycoke.check(strange)
+
+
+def test_at_the_published_size_as_many_are_kept_as_were_counted_in_the_released_code() -> None:
+    embeds = torch.randn(32, 196, 8, generator=torch.Generator().manual_seed(0))
+    kept = published.as_published(embeds, published.keep_count(0.7, 196))
+    assert len(kept) == 3098 == len(kept.unique()), "49.4 %, not the 47.5 % of the paper: the last four are spared"
