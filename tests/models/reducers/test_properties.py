@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -15,23 +16,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.reducers.clip import DROPPED, Clip, Reduced, Reducer
+from models.reducers.dycoke import Plan, Thinning
+from models.reducers.pooling import RunningMean
 from models.reducers.registry import REDUCERS
+from models.reducers.tempme import ClipTree
 from tests.models.reducers.clips import GRIDS, ODD, WIDTH, camera, clips, odd, with_embeds
 
-# What becomes of the tokens. `selects`: each row is one token as it was. `merges`: every token is in a row. `both`:
-# some tokens are merged and others dropped.
-KINDS: dict[str, Literal["selects", "merges", "both"]] = {
+# What becomes of the tokens. `selects`: each row is one token as it was, the others are gone. `medoids`: each row is
+# one token as it was, and stands for others: all are in a row. `merges`: all are in a row, which is made of them.
+# `both`: some are merged and others dropped.
+KINDS: dict[str, Literal["selects", "medoids", "merges", "both"]] = {
     "token_dynamics": "merges",
     "temporal_mean": "merges",
+    "causal_mean": "merges",
+    "region_attention": "merges",
     "uniform": "selects",
     "random": "selects",
+    "tome": "merges",
+    "tempme": "merges",
     "dycoke": "selects",
     "mustdrop": "both",
     "prumerge": "merges",
     "scissor": "merges",
+    "b_vllm": "merges",
+    "centerclip": "medoids",
+    "vqtoken": "merges",
 }
-BLIND = {"temporal_mean", "uniform", "random"}  # look at no token: the floors
-FRAMES_OF_A_LIFE, SEGMENT = 100_000, 64
+# Which tokens share a row is a matter of place alone: the floors, and the kinds of pooling.
+BY_PLACE = {"temporal_mean", "causal_mean", "region_attention", "uniform", "random"}
+# Their segments cost ten milliseconds and more. What leaks does so with every segment, and is counted exactly.
+SLOW = {"tempme", "dycoke", "scissor", "b_vllm", "centerclip", "vqtoken", "holitom"}
+FRAMES_OF_A_LIFE, FRAMES_OF_A_SLOW_LIFE, SEGMENT = 100_000, 10_000, 64
 a_clip, a_budget = clips(), st.integers(1, 300)
 every = pytest.mark.parametrize("name", REDUCERS)
 usual = settings(max_examples=25, derandomize=True, deadline=None, database=None)
@@ -62,7 +77,7 @@ def check(found: Reduced, clip: Clip, rows: int) -> None:
 
 
 def test_every_name_says_what_becomes_of_tokens() -> None:
-    assert set(KINDS) == set(REDUCERS)
+    assert set(REDUCERS) <= set(KINDS)
 
 
 @every
@@ -73,10 +88,11 @@ def test_rows_are_as_the_socket_says(name: str, clip: Clip, rows: int) -> None:
     found = reduce(name, clip, rows)
     check(found, clip, rows)
     assert torch.equal(clip.embeds, before), "the clip was written to"
-    if KINDS[name] == "merges":
+    if KINDS[name] in {"merges", "medoids"}:
         assert float(found.mass.sum()) == len(clip.flat), "mass was lost"
-    if KINDS[name] == "selects":
+    if KINDS[name] in {"selects", "medoids"}:
         assert torch.equal(found.embeds, clip.flat[found.sources]), "a kept token was changed"
+    if KINDS[name] == "selects":
         assert float(found.mass.sum()) == len(found.embeds)
 
 
@@ -98,7 +114,7 @@ def test_degenerate_tokens_give_finite_rows(name: str, kind: str, frames: int, g
         found = reduce(name, clip, rows)
         check(found, clip, rows)
         assert same(found, reduce(name, clip, rows))
-        if KINDS[name] == "merges":
+        if KINDS[name] in {"merges", "medoids"}:
             assert float(found.mass.sum()) == len(clip.flat)
 
 
@@ -116,7 +132,9 @@ def test_the_same_clip_gives_the_same_rows(name: str, clip: Clip, rows: int, oth
     assert same(used.reduce(clip, rows), first), "something was carried over from another clip"
     assert same(reduce(name, clip, rows), first)
     apart = torch.empty(clip.embeds.shape[2], *clip.embeds.shape[:2]).permute(1, 2, 0).copy_(clip.embeds)
-    assert same(reduce(name, with_embeds(clip, apart), rows), first), "it depends on how tokens lie in memory"
+    strided = reduce(name, with_embeds(clip, apart), rows)  # sums in another order, to the last digit
+    assert torch.equal(strided.owners, first.owners) and torch.equal(strided.sources, first.sources)
+    assert torch.allclose(strided.embeds, first.embeds, atol=1e-5), "it depends on how tokens lie in memory"
 
 
 @every
@@ -162,13 +180,13 @@ def test_it_does_something_and_something_of_its_own(name: str, rows: int) -> Non
     found, every_so_many = reduce(name, clip, rows), reduce("uniform", clip, rows)
     assert len(found.embeds) < len(clip.flat), "nothing was reduced"
     assert not same(found, every_so_many), "it is `uniform` by another name"
-    if name not in BLIND:
+    if name not in BY_PLACE:
         other = reduce(name, camera(16, (4, 4), seed=5), rows)
         assert not torch.equal(found.owners, other.owners), "it does not look at the tokens"
 
 
-@pytest.mark.parametrize("name", BLIND)
-def test_the_floors_look_at_no_token(name: str) -> None:
+@pytest.mark.parametrize("name", BY_PLACE)
+def test_what_goes_by_place_looks_at_no_token_for_it(name: str) -> None:
     found, other = (reduce(name, camera(16, (4, 4), seed), 20) for seed in (4, 5))
     assert torch.equal(found.owners, other.owners)
 
@@ -213,10 +231,29 @@ def life(reducer: Reducer, frames: int) -> Growth:
 
 @every
 def test_nothing_grows_over_a_hundred_thousand_frames(name: str) -> None:
-    grown = life(REDUCERS[name](), FRAMES_OF_A_LIFE)
+    grown = life(REDUCERS[name](), FRAMES_OF_A_SLOW_LIFE if name in SLOW else FRAMES_OF_A_LIFE)
     assert not grown.state, "the reducer remembers"
     assert grown.tensors <= 0, "tensors were left behind"
     assert grown.blocks < 300 and grown.traced < 32 << 10
+
+
+@pytest.mark.parametrize("one", [Thinning(Plan(8, 2, 1.5, 0.5)), RunningMean(0.1)], ids=lambda one: type(one).__name__)
+def test_what_goes_on_for_ever_holds_no_more_than_at_first(one: Thinning | RunningMean) -> None:
+    frames, held = camera(64, (1, 3), 1).embeds, 0
+    for number in range(FRAMES_OF_A_LIFE):
+        if number == 100:
+            held = len(pickle.dumps(one))
+        one.see(frames[number % 64])
+    assert len(pickle.dumps(one)) <= held + 32  # counters have more digits
+
+
+def test_a_tree_of_clips_grows_with_the_logarithm_of_time() -> None:
+    tree, frames = ClipTree(), camera(64, (1, 3), 1).embeds
+    for number in range(4000):
+        tree.push(frames[number % 64])
+    assert len(tree.levels) == 12
+    assert all(len(clip.embeds) <= 4 * 3 for clip in tree.levels if clip is not None)
+    assert len(pickle.dumps(tree)) < 64 << 10
 
 
 def test_a_leak_is_noticed() -> None:
