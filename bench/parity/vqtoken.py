@@ -112,7 +112,7 @@ def _attend(case: Case, labels: Tensor, codes: Tensor) -> Tensor:
     heads, layers = params["num_heads"], params["num_layers"]
     module = VQAttention(params["query_dim"], params["context_dim"], heads, layers, as_published=True).eval()
     weights = {name[3:]: case.tensor(name) for name in case.arrays if name.startswith("sd.")}
-    module.load_state_dict(weights)
+    module.to(codes.dtype).load_state_dict(weights)
     with torch.no_grad():
         rows: Tensor = module(labels, codes)
     return rows
