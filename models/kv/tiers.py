@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from models.kv.budget import Plan
     from models.kv.ledger import Ledger
 
+_NO_ROOM = "there is no room to keep it: memory.cold_fraction is too small for one block"
 _HOST = torch.device("cpu")
 
 
@@ -72,7 +73,10 @@ class Tiers:
             oldest = next(iter(self.warm))
             self._freeze(self.warm.pop(oldest), "oldest in reserve; kept as fused rows")
         while self.cold_bytes() > self.plan.cold or len(self.cold) > self.plan.most_cold:
-            self._thin(now_s)
+            if len(self.cold) > 1:
+                self._thin(now_s)
+            else:  # restored from a memory with room for it
+                self.ledger.drop(self.cold.popitem()[0], _NO_ROOM)
 
     def warm_bytes(self) -> int:
         """Host bytes of exact blocks."""
@@ -95,7 +99,7 @@ class Tiers:
     def _freeze(self, block: Block | Packed, reason: str) -> None:
         frozen = freeze(block, self.sketch_layer)
         if frozen.size > self.plan.cold:
-            self.ledger.drop(block.id, "there is no room to keep it: memory.cold_fraction is too small for one block")
+            self.ledger.drop(block.id, _NO_ROOM)
             return
         self.cold[block.id] = frozen
         self.cold = dict(sorted(self.cold.items()))

@@ -37,9 +37,10 @@ class Life(RuleBasedStateMachine):
     @initialize(
         policy=st.sampled_from(get_args(prune.Policy)),
         where=st.sampled_from(["lazy_rebase", "contiguous"]),
+        bits=st.sampled_from([16, 8, 6]),
     )
-    def start(self, policy: str, where: str) -> None:
-        self.mem = memory(policy=policy, positions=where, static=frozenset({3, 9, 10}), **SMALL)
+    def start(self, policy: str, where: str, bits: int) -> None:
+        self.mem = memory(policy=policy, positions=where, warm_bits=bits, static=frozenset({3, 9, 10}), **SMALL)
         self.mem._hot.positions.highest = 220
         self.index = 0
         self.forks: list[tuple[View, Iterator[Piece]]] = []

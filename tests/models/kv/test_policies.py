@@ -255,3 +255,13 @@ def test_what_a_policy_keeps_or_reads_is_in_the_plan(policy: Policy) -> None:
     one = next(iter(mem._hot.blocks.values()))
     assert one.size == sum(t.nbytes for t in one.tensors())
     assert (one.unit_key is not None) is (policy == "keydiff")
+
+
+def test_a_memory_without_cold_takes_what_one_with_it_kept(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"hot_blocks": 4, "budget": "1536KiB", "warm_fraction": 0.05, "max_forks": 3}
+    mem, other = fed(range(200), cold_fraction=0.02, **small), memory(cold_fraction=0.0, **small)
+    assert len(mem._hot.tiers.cold) > 1
+    mem.snapshot(tmp_path / "yard.memory")
+    other.restore(tmp_path / "yard.memory")
+    check(other)
+    assert not other._hot.tiers.cold and list(other._hot.blocks) == list(mem._hot.blocks)
