@@ -2,10 +2,11 @@
 
     python run_stream.py bench methods [--small] [--budgets 25 10 1] [--reducers tome uniform] [--out runs]
 
-All reducers of the registry at shares of the raw visual tokens, and at one share the motion gate, the adaptive length,
-the rules of forgetting, fewer bits in reserve, and the words of memory.inner and memory.decode; beside them every
-token, the last four frames and no picture. The tower sees each stream once. A run that was stopped goes on where it
-was; methods and budgets may be added to it. Results are in OUT/bench-methods.jsonl, figures in .json, the plot in .png.
+All reducers of the registry at shares of the raw visual tokens, and at one share the motion gate, a merging tower, the
+adaptive length, the rules of forgetting, fewer bits in reserve, and the words of memory.inner and memory.decode; beside
+them every token, the last four frames and no picture. The tower sees each stream once. A run that was stopped goes on
+where it was; methods and budgets may be added to it. Results are in OUT/bench-methods.jsonl, figures in .json, the plot
+in .png.
 
 What it costs with the bundled model on one core: a reducer at seven budgets 17 s a stream of 96 s with 28 questions,
 every token 15 s, each of the others 3 s. So 18 reducers on 4 streams take about 25 minutes (the default), and a third
@@ -33,7 +34,7 @@ from bench.methods.plan import Plan, Setting
 from bench.methods.plot import draw
 from bench.methods.report import for_the_page, percent, tables
 from bench.methods.results import OtherPlan, Results
-from bench.methods.tape import asked, record
+from bench.methods.tape import Tape, asked, record
 from bench.methods.trial import Bench
 from bench.watch.plan import Split
 from bench.watch.progress import Progress
@@ -42,6 +43,7 @@ from models.checkpoint import Checkpoint, open_checkpoint
 from models.memory import MemoryConfig
 from models.place import place
 from models.reducers.registry import REDUCERS
+from models.vision.merging import TowerMerge
 from models.vision.torch_tower import TorchVision
 from stream.cli.console import Trouble
 
@@ -75,10 +77,10 @@ def main(argv: Sequence[str], say: Callable[[str], None]) -> int:
 def measure(plan: Plan, todo: Sequence[Setting], checkpoint: Checkpoint, results: Results, progress: Progress) -> None:
     """Every setting on every stream; what is known is not done again."""
     clock = time.process_time if checkpoint.device.type == "cpu" else time.perf_counter
-    bench, encoder, streams = Bench(checkpoint, clock), TorchVision(checkpoint), asked(plan)
+    bench, streams = Bench(checkpoint, clock), asked(plan)
     methods = list(dict.fromkeys(setting.method for setting in todo))
     for number, (name, film, questions) in enumerate(streams):
-        tape = None
+        tapes = dict[str, Tape]()  # by how the tower merges
         for step, method in enumerate(methods, number * len(methods) + 1):
             mine = [one for one in todo if one.method == method and (name, one.name) not in results.trials]
             if not mine:
@@ -86,12 +88,17 @@ def measure(plan: Plan, todo: Sequence[Setting], checkpoint: Checkpoint, results
                 continue
             progress.begin(step, len(streams) * len(methods), f"{name}, {method}", len(mine) * len(questions))
             started = time.perf_counter()
-            if tape is None:
-                tape = record(name, film, questions, encoder, clock)
-                bench.warm(tape)
             for setting in mine:
-                results.add(bench.run(setting, tape))
+                if setting.tower not in tapes:
+                    encoder = _tower(checkpoint, setting.tower)
+                    tapes[setting.tower] = replace(record(name, film, questions, encoder, clock), tower=setting.tower)
+                    bench.warm(tapes[setting.tower])
+                results.add(bench.run(setting, tapes[setting.tower]))
             progress.done(time.perf_counter() - started)
+
+
+def _tower(checkpoint: Checkpoint, merging: str) -> TorchVision:
+    return TorchVision(checkpoint) if merging == "none" else TorchVision(checkpoint, cast("TowerMerge", merging))
 
 
 def _write_down(
@@ -164,7 +171,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "--small": {"action": "store_true", "help": "one short stream and two budgets, in about a minute"},
         "--budgets": {"type": float, "nargs": "+", "help": "percent of the raw tokens; 100 is always there"},
         "--reducers": {"nargs": "+", "help": "some of the registry; all if not given"},
-        "--reducers-only": {"action": "store_true", "help": "without gate, length, policy, inner and decode"},
+        "--reducers-only": {"action": "store_true", "help": "nothing of what is no reducer"},
         "--extra": {"type": float, "help": "percent for what is no reducer; 25, or 10 with --small"},
         "--write": {"type": Path, "help": "put the tables into this page, between its two comment lines"},
         "--split": {"choices": get_args(Split), "default": "test"},

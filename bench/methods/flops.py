@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,24 @@ def costs_of(checkpoint: Checkpoint) -> Costs:
         pair=4.0 * text.num_hidden_layers * text.num_attention_heads * head_dim,
         head=2.0 * text.hidden_size * text.vocab_size,
     )
+
+
+def tower_merging(checkpoint: Checkpoint, removed: Sequence[int]) -> float:
+    """One frame through a tower whose layers merge so many patches each, between attention and what follows it.
+
+    Looking for pairs is not counted: it is a quarter of a layer's attention at most.
+    """
+    model: Any = checkpoint.model
+    vision, tower = model.config.vision_config, model.model.vision_tower
+    patches, saved = (vision.image_size // vision.patch_size) ** 2, 0.0
+    layers = [part for part in tower.modules() if hasattr(part, "self_attn") and hasattr(part, "mlp")]
+    fewer = patches
+    for layer, gone in zip(layers, removed, strict=True):
+        saved += 2.0 * (patches - fewer) * _weights(layer.self_attn)
+        saved += 4.0 * (patches**2 - fewer**2) * vision.hidden_size
+        fewer -= gone
+        saved += 2.0 * (patches - fewer) * _weights(layer.mlp)
+    return costs_of(checkpoint).tower - saved
 
 
 def _weights(module: nn.Module) -> int:

@@ -9,14 +9,16 @@ from typing import Any, Literal, get_args
 from bench.watch.plan import Split
 from models.kv.budget import MemoryConfig
 from models.reducers.registry import OURS, REDUCERS
-from stream.config.memory import MemoryConfig as Section
+from stream.config.memory import MemoryConfig as MemorySection
+from stream.config.schema import ModelConfig
+from stream.config.values import Section
 
 SHARES = (0.35, 0.25, 0.15, 0.10, 0.05, 0.01, 0.0007)  # below the whole
 EXTRA_SHARE = 0.25  # at which what is no reducer is compared
 CROWDED = 1 / 3  # of a stream's blocks that are kept where the rules of forgetting are compared
 EVERY_TOKEN, LAST_4, NO_PICTURE = "every token", "last 4 frames", "no picture"
 
-Group = Literal["whole", "floor", "reducer", "gate", "length", "policy", "reserve", "inner", "decode"]
+Group = Literal["whole", "floor", "reducer", "tower", "gate", "length", "policy", "reserve", "inner", "decode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Setting:
     share: float  # of the raw tokens that may become rows
     config: Mapping[str, Any] = field(default_factory=dict)  # memory settings that differ from the checkpoint's own
     gated: bool = False  # frames that the motion gate refuses are not seen
+    tower: str = "none"  # how the vision tower merges
     crowded: float = 1.0  # share of the stream's blocks that there is room for
 
     @property
@@ -70,6 +73,9 @@ def _others(share: float) -> Iterator[Setting]:
     ours = {"reducer": OURS}
     yield Setting("motion gate", "gate", share, ours, gated=True)
     yield Setting("adaptive length", "length", share, ours | {"length": "adaptive"})
+    for word in words("tower_merge", ModelConfig):
+        if word != "none":
+            yield Setting(f"tower {word}", "tower", share, ours, tower=word)
     for word in words("policy"):
         yield Setting(f"policy {word}", "policy", share, ours | {"policy": word, "recall": False}, crowded=CROWDED)
     for bits in words("warm_bits"):  # what is not at hand is in reserve, and recalled
@@ -82,9 +88,9 @@ def _others(share: float) -> Iterator[Setting]:
                 yield Setting(f"{group} {word}", group, share, ours | {group: word})
 
 
-def words(setting: str) -> tuple[str, ...]:
-    """The words that a configuration may give to a setting of `memory`; none where it has no such setting."""
-    found = Section.model_fields.get(setting)
+def words(setting: str, section: type[Section] = MemorySection) -> tuple[str, ...]:
+    """The words that a configuration may give to a setting of a section; none where it has no such setting."""
+    found = section.model_fields.get(setting)
     return () if found is None else tuple(str(word) for word in get_args(found.annotation))
 
 

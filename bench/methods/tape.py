@@ -29,6 +29,7 @@ class Tape:
     passed: list[bool]  # by the motion gate
     asks: list[Ask]  # in order of time
     encoder_ms: float  # per frame
+    tower: str = "none"  # how the vision tower merges
 
 
 def asked(plan: Plan) -> list[tuple[str, films.Film, list[Ask]]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from bench.methods.budgeted import Budgeted, blocks_of, stretched
-from bench.methods.flops import Costs, costs_of
+from bench.methods.flops import Costs, costs_of, tower_merging
 from bench.methods.plan import LAST_4, NO_PICTURE, Setting
 from bench.methods.tape import Tape
 from bench.watch.asks import Ask
@@ -20,6 +20,7 @@ from models.checkpoint import Checkpoint
 from models.kv.budget import TooSmall
 from models.memory import Memory, MemoryConfig
 from models.perception import PerceptionConfig
+from models.vision.merging import TowerMerge, plan_of
 from stream.flow import MediaEpoch, Question
 
 SLACK = 1.1  # of the smallest budget that holds everything
@@ -79,7 +80,7 @@ class Bench:
         self._backbone = Backbone(checkpoint)
         self._answerer = TextAnswerer(self._backbone, out_of_depth="answer")  # how true the words are is the question
         self._costs: Costs = costs_of(checkpoint)
-        self._blocks: dict[tuple[str, float], int] = {}
+        self._blocks: dict[tuple[str, str, float], int] = {}
 
     def warm(self, tape: Tape) -> None:
         """One question whose time does not count: the first of a process takes longer than all others."""
@@ -127,7 +128,7 @@ class Bench:
             encoder_ms=tape.encoder_ms * looked,
             reducer_ms=seen.reducer_ms(),
             memory_ms=1e3 * spent_s / frames,
-            tower_flops=self._costs.tower * looked,
+            tower_flops=self._tower_flops(setting) * looked,
             reducer_flops=seen.reducer_flops(),
             read_flops=read_flops / frames,
             replies=replies,
@@ -157,7 +158,7 @@ class Bench:
         if perception.length == "adaptive":
             most = perception.fused_tokens
             perception = replace(perception, fused_max=most, fused_min=min(perception.fused_min, most))
-        key = tape.name, perception.segment_s
+        key = tape.name, tape.tower, perception.segment_s
         if key not in self._blocks:
             self._blocks[key] = blocks_of(tape.tokens, perception, dim, grid)
         changed = replace(
@@ -184,6 +185,11 @@ class Bench:
             return opened(config)
         except TooSmall as small:
             return opened(replace(config, budget=int(small.least * SLACK)))
+
+    def _tower_flops(self, setting: Setting) -> float:
+        if setting.tower == "none":
+            return self._costs.tower
+        return tower_merging(self._checkpoint, plan_of(self._checkpoint.model, cast("TowerMerge", setting.tower)))
 
     def _read_flops(self, memory: Memory, before: set[int]) -> float:
         """Of the blocks that were committed since."""

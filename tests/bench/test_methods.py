@@ -18,7 +18,7 @@ from bench.methods import command
 from bench.methods import plan as plans
 from bench.methods.budgeted import FEWEST, Budgeted, stretched
 from bench.methods.figures import FIGURES, Figure, over, summary
-from bench.methods.flops import costs_of
+from bench.methods.flops import costs_of, tower_merging
 from bench.methods.page import BEGIN, END, with_block
 from bench.methods.plan import EVERY_TOKEN, LAST_4, NO_PICTURE, Plan, Setting
 from bench.methods.results import OtherPlan, Results
@@ -32,6 +32,7 @@ from models.perception import PerceptionConfig
 from models.reducers.registry import OURS, REDUCERS
 from models.vision.torch_tower import TorchVision, see
 from stream.cli.console import Trouble
+from stream.config.schema import ModelConfig
 from stream.flow import Tokens
 
 TINY = Plan(streams=1, seconds=12.0, moments=1, questions=2)
@@ -115,6 +116,7 @@ def test_every_word_that_a_configuration_may_give_is_measured() -> None:
     assert plans.all_reducers()[0] == OURS
     policies = {str(one.config["policy"]) for one in found if one.group == "policy"}
     assert policies == set(Policy.__args__)  # type: ignore[attr-defined]
+    assert {one.tower for one in found} >= {"none", *plans.words("tower_merge", ModelConfig)}
     for group in ("inner", "decode"):
         mine = {str(one.config[group]) for one in found if one.group == group}
         assert mine == set(plans.words(group)) - {getattr(MemoryConfig(), group, None)}
@@ -193,6 +195,12 @@ def test_operations_are_those_that_torch_counts(checkpoint: Checkpoint) -> None:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as tower:
         see(checkpoint.model, torch.zeros(1, 3, 144, 144))
     assert tower.get_total_flops() == pytest.approx(costs.tower, rel=0.02)
+    assert tower_merging(checkpoint, [0, 0, 0, 0]) == costs.tower
+    vision = checkpoint.model.config.vision_config
+    attention = 8 * vision.hidden_size**2  # of a patch: query, key, value and output
+    mlp = 4 * vision.hidden_size * vision.intermediate_size
+    once = 40 * mlp + 3 * 40 * (attention + mlp) + 3 * 4 * (144**2 - 104**2) * vision.hidden_size
+    assert tower_merging(checkpoint, [40, 0, 0, 0]) == costs.tower - once
     backbone = Backbone(checkpoint)
     tail, rows = backbone.tail(240), torch.randn(200, backbone.dim)
     backbone.read(rows, tail, range(200))
@@ -240,5 +248,11 @@ def test_a_page_without_its_two_comments_is_left_alone(text: str) -> None:
 def test_the_page_of_methods_has_its_place_and_names_every_method() -> None:
     page = (Path(command.__file__).parents[2] / "docs" / "methods.md").read_text("utf-8")
     assert with_block(page, ["new"]).count("new") >= 1
-    for name in (*REDUCERS, *plans.words("policy"), *plans.words("inner"), *plans.words("decode")):
+    for name in (
+        *REDUCERS,
+        *plans.words("policy"),
+        *plans.words("inner"),
+        *plans.words("decode"),
+        *plans.words("tower_merge", ModelConfig),
+    ):
         assert f"`{name}`" in page, f"docs/methods.md does not say what {name} is"
