@@ -72,11 +72,14 @@ class DyCoke:
     Differs from the released code: a token is compared with the last *kept* one at its place, so that slow drift is
     noticed; every frame counts, one to four and odd ones too; the order is raster; a scene cut makes an anchor.
     `as_published` brings all that back, with the rows in the order of the released code.
+    `cut_below`, a cosine of means of frames: 0.94 and more within a scene, 0.16 and less at the cuts, of the synthetic
+    reference videos; 0.95 and more within a stream for the bundled tower. Towers whose tokens all point one way want it
+    higher; a cut that goes unnoticed costs rows until the next anchor, no more.
     """
 
     window: int = 4
     ratio: float = 0.7  # share of a thinned frame that goes; ours goes by `rows` and so far with the short window
-    cut_below: float = 0.5  # same scene 0.94 and more, cut 0.16 and less, in the synthetic reference videos
+    cut_below: float = 0.5
     as_published: bool = False
 
     def reduce(self, clip: Clip, rows: int) -> Reduced:

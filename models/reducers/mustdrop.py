@@ -58,8 +58,9 @@ class MustDrop:
     """Merge windows that are alike throughout, keep what is attended to most.
 
     `key_rate`: share of a frame's rows in its key set (published 0.08, which the language model then may not drop);
-    None for as many as `rows` allows. Attention is `Clip.attention()`, of a merged window the mean of its tokens.
-    Differs from the released code: each frame merges all its like windows, not as many as the frame that has least;
+    None for as many as `rows` allows. With `fill` no more windows are merged than `rows` asks for. Attention is
+    `Clip.attention()`, of a merged window the mean of its tokens.
+    Differs from the released code: each frame merges its own like windows, not as many as the frame that has fewest;
     windows at the edge of a grid that is no multiple of `window` are smaller; rows come by place. `as_published` has
     it as released: within a frame merged windows come first, the most alike before the others.
     """
@@ -67,28 +68,32 @@ class MustDrop:
     window: int = 3
     threshold: float = 0.8
     key_rate: float | None = None
+    fill: bool = True
     as_published: bool = False
 
     def reduce(self, clip: Clip, rows: int) -> Reduced:
-        """At most `rows` rows: windows first; where that is not enough, the key set, and the rest is dropped.
+        """At most `rows` rows: the most alike windows of the clip are merged until they fit, as far as `threshold`.
 
+        Where all like windows are not enough, the key set stays, as large as `rows` allows, and the rest is dropped.
         Frames have their most attended row each, then their second, and so on; where not all of a turn fit, those
         that their frames attend to most. As published: raises ValueError for a grid that windows do not tile.
         """
         if self.as_published and any(side % self.window for side in clip.grid):
             raise ValueError(f"MustDrop as published cannot tile a grid of {clip.grid} by windows of {self.window}.")
         clip = replace(clip, embeds=clip.embeds.contiguous())
-        labels = self._labels(clip)
+        labels = self._labels(clip, rows)
         chosen = self._chosen(labels, clip.attention(), rows)
         found = merged(clip, torch.where(chosen, labels, DROPPED).reshape(-1))
         return _by_label(found, labels.reshape(-1)) if self.as_published else found
 
-    def _labels(self, clip: Clip) -> Tensor:
+    def _labels(self, clip: Clip, rows: int) -> Tensor:
         """(T, N) int64: one for a merged window; in a frame they come before other tokens, the most alike first."""
         frames, count = clip.embeds.shape[:2]
         cells = window_cells(clip.grid, self.window).to(clip.embeds.device)
         likeness = window_likeness(clip.embeds, cells)
         like = like_windows(likeness, self.threshold, as_published=self.as_published)
+        if self.fill and not self.as_published:
+            like = _needed(like, likeness, torch.bincount(cells), frames * count - rows)
         ranks = _ranks(likeness)
         windows, places = ranks.shape[1], torch.arange(count, device=cells.device)
         labels = torch.where(like[:, cells], ranks[:, cells], windows + places)
@@ -112,6 +117,14 @@ class MustDrop:
         first = first[turns[first].argsort(stable=True)][:rows]
         stays = torch.zeros_like(frame, dtype=torch.bool).scatter_(0, order[first], value=True)
         return stays[numbered].view(frames, count)
+
+
+def _needed(like: Tensor, likeness: Tensor, sizes: Tensor, excess: int) -> Tensor:
+    """(T, W) bool: the most alike of the like windows, as many as make `excess` rows fewer; all if that is too few."""
+    order = torch.where(like, likeness, -torch.inf).reshape(-1).argsort(descending=True, stable=True)
+    saved = (like * (sizes - 1)).reshape(-1)[order]
+    needed = saved.cumsum(0) - saved < excess
+    return torch.zeros_like(like).view(-1).scatter(0, order, needed).view(like.shape) & like
 
 
 def _ranks(likeness: Tensor) -> Tensor:
