@@ -53,18 +53,19 @@ def load(config: Config) -> Models:
     device, dtype = place(config.model.device, config.model.dtype)
     checkpoint = open_checkpoint(config.model.path_or_id, device, dtype, config.model.attention)
     use_threads(checkpoint.model)
-    return Models(checkpoint, Backbone(checkpoint), see_with(config.model, checkpoint))
+    return Models(checkpoint, Backbone(checkpoint), see_with(config.model, checkpoint, config.memory.reducer))
 
 
-def see_with(model: ModelConfig, checkpoint: Checkpoint) -> VisionEncoder:
+def see_with(model: ModelConfig, checkpoint: Checkpoint, reducer: str) -> VisionEncoder:
     """The vision tower in torch, whole or merging, or in ONNX Runtime. Raises `ValueError` where it cannot merge."""
     if model.vision == "onnxruntime":
         from models.vision.onnx_tower import OnnxVision
 
         return OnnxVision(checkpoint)
+    from models.reducers.registry import SALIENT
     from models.vision.torch_tower import TorchVision
 
-    return TorchVision(checkpoint, model.tower_merge, model.tower_merge_tokens)
+    return TorchVision(checkpoint, model.tower_merge, model.tower_merge_tokens, salient=reducer in SALIENT)
 
 
 def memory_of(memory: MemoryConfig, models: Models, wall_s: float) -> Memory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -67,6 +67,7 @@ class _Seen:
 
     embeds: Tensor  # (N, D)
     time_s: float
+    saliency: Tensor | None = None  # (N,) where the encoder tells
 
 
 class Perception:
@@ -153,6 +154,7 @@ class Perception:
             times,
             slots.view(len(self._open), cells),
             errors.view(len(self._open), cells),
+            _saliency(self._open),
         )
         return rows_of(self._reducer.reduce(clip, self.rows), clip, (self._from_s, max(self._until_s, self._from_s)))
 
@@ -172,7 +174,7 @@ class Perception:
         `said` what the last segment is remembered by.
         """
         cells, config = self.grid[0] * self.grid[1], self.config
-        frame, row = cells * self.dim * 4, self.dim * 4 + (MOTION_FEATURES + 1) * 4 + 8
+        frame, row = cells * (self.dim + 1) * 4, self.dim * 4 + (MOTION_FEATURES + 1) * 4 + 8
         rows = self.rows
         return {
             "base": self.base.bytes(),
@@ -188,9 +190,11 @@ class Perception:
         state = {f"base.{k}": v for k, v in self.base.state_dict().items()} | {
             f"map.{k}": v for k, v in self.map.state_dict().items()
         }
-        for name, seen in (("open", self._open), ("instant", list(self._instant))):
+        for name, seen in (("open", list(self._open)), ("instant", list(self._instant))):
             empty = torch.zeros(0, self.grid[0] * self.grid[1], self.dim)
             state[f"{name}.embeds"] = torch.stack([s.embeds for s in seen]) if seen else empty
+            salient = _saliency(seen)
+            state[f"{name}.saliency"] = empty[:, :, 0] if salient is None else salient
             state[f"{name}.times_s"] = torch.tensor([s.time_s for s in seen], dtype=torch.float64)
         numbers = [self.frames_seen, self.patches_seen, self._from_s, self._until_s, self._changed]
         state["numbers"] = torch.tensor(numbers, dtype=torch.float64)
@@ -202,8 +206,8 @@ class Perception:
         """Raises ValueError when the state is of other sizes."""
         self.base.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("base.")})
         self.map.load_state_dict({k[4:]: v for k, v in state.items() if k.startswith("map.")})
-        self._open = _seen(state["open.embeds"], state["open.times_s"])
-        self._instant = deque(_seen(state["instant.embeds"], state["instant.times_s"]), self.config.instant_frames)
+        self._open = _seen(state, "open")
+        self._instant = deque(_seen(state, "instant"), self.config.instant_frames)
         frames, self.patches_seen, self._from_s, self._until_s, self._changed = (float(n) for n in state["numbers"])
         self.frames_seen = int(frames)
         said = Said(state["said.embeds"].clone(), state["said.places"].clone())
@@ -217,7 +221,7 @@ class Perception:
         if not self._open:
             self._from_s = time_s
         self._until_s = max(self._until_s, time_s)
-        seen = _Seen(tokens.embeds.float(), time_s)
+        seen = _Seen(tokens.embeds.float(), time_s, tokens.saliency)
         self._open.append(seen)
         self._instant.append(seen)
         self.frames_seen += 1
@@ -246,8 +250,17 @@ class Perception:
         return self._said is not None and nothing_new(rows, self._said, self.config.distortion_target)
 
 
-def _seen(embeds: Tensor, times_s: Tensor) -> list[_Seen]:
-    return [_Seen(e.clone(), float(t)) for e, t in zip(embeds, times_s, strict=True)]
+def _saliency(seen: Sequence[_Seen]) -> Tensor | None:
+    """(T, N) of frames that all have it."""
+    told = [frame.saliency for frame in seen if frame.saliency is not None]
+    return torch.stack(told) if told and len(told) == len(seen) else None
+
+
+def _seen(state: Mapping[str, Tensor], name: str) -> list[_Seen]:
+    times_s = state[f"{name}.times_s"].tolist()
+    salient = state.get(f"{name}.saliency", torch.zeros(0))  # snapshots made before there was any have none
+    told = [row.clone() for row in salient] or [None] * len(times_s)
+    return [_Seen(e.clone(), t, s) for e, t, s in zip(state[f"{name}.embeds"], times_s, told, strict=True)]
 
 
 def _none(rows: Rows) -> Rows:

@@ -40,6 +40,7 @@ class Tokens:
     grid: tuple[int, int]  # (rows, columns) of the cell grid
     span_s: tuple[float, float]  # media time covered, s
     depth: float | None = None  # how unlike the encoder's training pictures, 1: as one in a thousand; None: not judged
+    saliency: Tensor | None = None  # (N,) float32: attention each cell received in the encoder, where it was asked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)

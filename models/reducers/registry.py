@@ -40,6 +40,8 @@ REDUCERS: dict[str, Callable[[], Reducer]] = {
     "centerclip": CenterClip,
     "vqtoken": VQToken,
 }
+# These ask what attention each cell received in the vision tower; without that they have a stand-in (`Clip.attention`).
+SALIENT = frozenset({"holitom", "mustdrop", "prumerge"})
 
 
 def make_reducer(name: str) -> Reducer:

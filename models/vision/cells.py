@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def as_tokens(embeds: Tensor, frame: Frame, grid: tuple[int, int], depth: float | None = None) -> Tokens:
+def as_tokens(
+    embeds: Tensor,
+    frame: Frame,
+    grid: tuple[int, int],
+    depth: float | None = None,
+    saliency: Tensor | None = None,
+) -> Tokens:
     """(P, D) embeddings in raster order to the tokens of one frame, float32 on the host.
 
     Token base, dynamics map and segments live on the host: they are small, full of comparisons and counted there. The
@@ -31,4 +37,5 @@ def as_tokens(embeds: Tensor, frame: Frame, grid: tuple[int, int], depth: float 
         grid=grid,
         span_s=(frame.time_s, frame.time_s),
         depth=depth,
+        saliency=None if saliency is None else saliency.float().cpu().clone(),
     )

@@ -21,13 +21,27 @@ if TYPE_CHECKING:
 class TorchVision:
     """`VisionEncoder` over a checkpoint's own tower, projector and 2 x 2 pooling."""
 
-    def __init__(self, checkpoint: Checkpoint, merge: TowerMerge = "none", merge_tokens: int | None = None) -> None:
-        """`merge` and `merge_tokens` as `plan_of` takes them. Raises ValueError where the tower cannot merge."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        merge: TowerMerge = "none",
+        merge_tokens: int | None = None,
+        *,
+        salient: bool = False,
+    ) -> None:
+        """`merge` and `merge_tokens` as `plan_of` takes them; `salient`: tokens come with `saliency`.
+
+        That is the attention of the tower's last layer, which costs about as much again as that layer's own. Raises
+        ValueError where the tower's layers are not known and are to merge or to tell.
+        """
         self._model = checkpoint.model
         self._picture = checkpoint.picture
         self._grid = checkpoint.grid
         self._depth = checkpoint.depth
+        self._salient = salient
         self._plan = plan_of(checkpoint.model, merge, merge_tokens)
+        if salient and not self._plan:
+            self._plan = plan_of(checkpoint.model, "tome", 0)  # merges nothing
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[Tokens]:
@@ -36,27 +50,13 @@ class TorchVision:
             return []
         return self._tokens(frames, self._look(self._pixels(frames)))
 
-    @torch.inference_mode()
-    def encode_saliently(self, frames: Sequence[Frame]) -> list[tuple[Tokens, Tensor]]:
-        """The same tokens with `Clip.saliency`: (P,) float32 on the host, the attention that each cell received.
-
-        It is the attention of the tower's last layer, which costs about as much again as that layer's own. Raises
-        ValueError where the tower's layers are not known.
-        """
-        if not frames:
-            return []
-        plan = self._plan or plan_of(self._model, "tome", 0)
-        look = see_merging(self._model, self._pixels(frames), plan, judged=self._depth is not None, salient=True)
-        assert look.saliency is not None
-        return list(zip(self._tokens(frames, look), look.saliency.cpu().unbind(), strict=True))
-
     def _pixels(self, frames: Sequence[Frame]) -> Tensor:
         pixels = torch.stack([self._picture.tensor(frame.rgb) for frame in frames])
         return pixels.to(self._model.device, self._model.dtype)
 
     def _look(self, pixels: Tensor) -> Look:
         if self._plan:
-            return see_merging(self._model, pixels, self._plan, judged=self._depth is not None)
+            return see_merging(self._model, pixels, self._plan, judged=self._depth is not None, salient=self._salient)
         if self._depth is None:
             return Look(see(self._model, pixels), None, None)
         return Look(*see_inside(self._model, pixels), None)
@@ -65,8 +65,9 @@ class TorchVision:
         judged: Sequence[float | None] = [None] * len(frames)
         if self._depth is not None and look.inside is not None:
             judged = self._depth.scores(look.inside)
-        rows = zip(look.rows, frames, judged, strict=True)
-        return [as_tokens(row, frame, self._grid, score) for row, frame, score in rows]
+        telling = [None] * len(frames) if look.saliency is None else look.saliency.unbind()
+        rows = zip(look.rows, frames, judged, telling, strict=True)
+        return [as_tokens(row, frame, self._grid, score, said) for row, frame, score, said in rows]
 
 
 def see(model: Any, pixels: Tensor) -> Tensor:

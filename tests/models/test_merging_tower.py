@@ -183,7 +183,7 @@ def test_another_kind_of_tower_is_refused_in_a_sentence() -> None:
 def test_the_configuration_chooses_by_one_word() -> None:
     assert ModelConfig().tower_merge == "none"
     with counting(bundled()) as counts:
-        see_with(ModelConfig(tower_merge="tome", tower_merge_tokens=4), bundled()).encode(pictures(1))
+        see_with(ModelConfig(tower_merge="tome", tower_merge_tokens=4), bundled(), "uniform").encode(pictures(1))
     assert counts[-1] == (132, 128)
     with pytest.raises(ValidationError, match="needs vision: torch"):
         ModelConfig(tower_merge="tempme", vision="onnxruntime")
@@ -210,23 +210,24 @@ def test_saliency_is_the_attention_that_transformers_shows() -> None:
 @pytest.mark.parametrize("word", ["none", "tome"])
 def test_saliency_comes_with_the_same_tokens(word: TowerMerge) -> None:
     frames = pictures(0, 12, 4)
-    encoder = TorchVision(bundled(), word)
-    pairs = encoder.encode_saliently(frames)
-    assert torch.equal(of([tokens for tokens, _ in pairs]), of(encoder.encode(frames)))
-    assert [tokens.depth for tokens, _ in pairs] == [tokens.depth for tokens in encoder.encode(frames)]
-    for _, salient in pairs:
+    told, plain = (TorchVision(bundled(), word, salient=salient).encode(frames) for salient in (True, False))
+    assert torch.equal(of(told), of(plain))
+    assert [tokens.depth for tokens in told] == [tokens.depth for tokens in plain]
+    assert all(tokens.saliency is None for tokens in plain)
+    for salient in saliency(told):
         assert salient.shape == (36,) and salient.dtype == torch.float32
         assert float(salient.sum()) == pytest.approx(1 / 4, abs=1e-4)  # the mean of four patches, in each of 36 cells
         assert float(salient.max()) > 1.2 * float(salient.min())  # some cells matter more
-    assert not torch.equal(pairs[0][1], pairs[2][1])
+    assert not torch.equal(saliency(told)[0], saliency(told)[2])
+
+
+def saliency(told: list[Tokens]) -> Tensor:
+    return torch.stack([tokens.saliency for tokens in told if tokens.saliency is not None])
 
 
 def test_saliency_of_merging_towers_is_near_that_of_the_whole_one() -> None:
     frames = pictures(0, 40, 8)
-    whole, merged = (
-        torch.stack([salient for _, salient in TorchVision(bundled(), word).encode_saliently(frames)])
-        for word in ("none", "tome")
-    )
+    whole, merged = (saliency(TorchVision(bundled(), word, salient=True).encode(frames)) for word in ("none", "tome"))
     assert float(cosine_similarity(whole, merged, dim=1).min()) > float(
         cosine_similarity(whole, merged.roll(1, 1), dim=1).max()
     )

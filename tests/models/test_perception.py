@@ -1,5 +1,7 @@
 """From tokens to rows: segments close when they should, and renaming codes changes nothing but the order of rows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -215,3 +217,19 @@ def test_sizes_that_cannot_work_are_refused_in_a_sentence() -> None:
         PerceptionConfig(base_codes=1)
     with pytest.raises(ValueError, match="cells"):
         Perception(PerceptionConfig(), DIM + 1, GRID).see(scene(1)[0])
+
+
+def test_what_the_tower_found_salient_reaches_the_reducer_and_survives_a_restart() -> None:
+    """PruMerge keeps the cells that drew most attention; a segment that spans a restart is the same."""
+    torch.manual_seed(5)
+    frames = [replace(tokens, saliency=torch.rand(CELLS) ** 8) for tokens in scene(4, noise=0.5)]
+    config = PerceptionConfig(reducer="prumerge", fused_tokens=5, cut_fraction=2.0)
+    whole, _ = watch(config, frames)
+    before, _ = watch(config, frames[:2])
+    restored = Perception(config, DIM, GRID)
+    restored.load_state_dict(before.state_dict())
+    for tokens in frames[2:]:
+        restored.see(tokens)
+    untold, _ = watch(config, [replace(tokens, saliency=None) for tokens in frames])
+    assert torch.equal(whole.open_segment().embeds, restored.open_segment().embeds)
+    assert not torch.equal(whole.open_segment().embeds, untold.open_segment().embeds)
