@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # head on these made "where" and "moving" learnable in minutes, without it they stay at chance (docs/LOG.md)
 TOLD = (2, 3, 6, 7, 8, 9, 10, 11, 12, 14)
 LOSSES = ("words", "joined", "asked", "fetched", "said")
+ABSENT = 2.0  # weight of an answer about what was not there: to invent is worse than to miss
 POINTING = 1.0  # weight of looking at the right rows beside saying the right words
 
 
@@ -117,6 +118,13 @@ def _draw(
     return found
 
 
+def _words(logits: Tensor, packed: Packed, histories: list[History]) -> Tensor:
+    """Mean cross-entropy of the answers' tokens, those about what was not there weighing `ABSENT`."""
+    weights = torch.tensor([1.0 if item.there else ABSENT for h in histories for item in h.items])
+    weights = weights.to(logits.device)[packed.owner]
+    return (cross_entropy(logits.float(), packed.answer_ids, reduction="none") * weights).sum() / weights.sum()
+
+
 class _Students(nn.Module):
     """The trained parts, with the heads that are thrown away afterwards."""
 
@@ -150,7 +158,7 @@ class _Students(nn.Module):
         packed = self.packer.pack(histories, fused)
         looks = self.pointer.looks(histories, packed.laid, packed.embeds.shape[1])
         notes = tuple(look.note() for look in looks)
-        words = cross_entropy(self._logits(packed, notes), packed.answer_ids)
+        words = _words(self._logits(packed, notes), packed, histories)
         looked = torch.stack([look.miss(note) for look, note in zip(looks, notes, strict=True)])
         shown = [rows for h in histories for rows in [*(block.rows for block in h.blocks), *h.instant]]
         motion = torch.cat([rows.motion for rows in shown]).float()
