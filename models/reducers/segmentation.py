@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn.functional import normalize
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 LONGEST = 1024  # frames of a stretch, as published
@@ -82,7 +84,7 @@ class Segmenter:
     longest: int = LONGEST
     forced: int = field(default=0, init=False)  # stretches that were put out only because of their age
     _first: int = field(default=0, init=False)  # number of the first open frame
-    _runs: list[Tensor] = field(default_factory=list, init=False)  # per open frame (N,) int32, see `push`
+    _runs: list[NDArray[np.int64]] = field(default_factory=list, init=False)  # per open frame (N,), see `push`
     _best: list[int] = field(default_factory=lambda: [0], init=False)  # saved by the first i open frames
     _back: list[int] = field(default_factory=lambda: [-1], init=False)  # and where the last stretch of these starts
 
@@ -103,10 +105,10 @@ class Segmenter:
 
         For the first frame it says how many cells there are, and nothing else.
         """
-        runs = torch.zeros(still.shape, dtype=torch.int32, device=still.device)
-        if self._runs:  # in a run are the frames up to this one that are each alike to the one before
-            runs = torch.where(still, self._runs[-1] + 1, runs).clamp_max(self.lag)
-        self._runs.append(runs)
+        # In a run are the frames up to this one that are each alike to the one before. Small numbers, one frame at a
+        # time: numpy takes half as long.
+        runs = self._runs[-1] + 1 if self._runs else np.zeros(still.shape, np.int64)
+        self._runs.append(np.minimum(runs * still.cpu().numpy(), self.lag))
         self._extend()
         done = self._put_out(self._agreed())
         if self.open > self.lag:
@@ -122,13 +124,15 @@ class Segmenter:
     def _extend(self) -> None:
         """One step of the recurrence, for the frame after those that `_best` knows."""
         last = len(self._best) - 1
-        lengths = torch.arange(1, min(last + 1, self.longest, self.lag) + 1)
-        runs = self._runs[last].clamp_max(last).long()
-        alike = torch.bincount(runs, minlength=last + 1).flip(0).cumsum(0).flip(0).cpu()  # cells with i or more
-        saved = torch.tensor(self._best)[last + 1 - lengths] + (lengths - 1) * alike[lengths - 1]
-        length = int(saved.argmax()) + 1  # the first of equals, so the shorter
-        self._best.append(int(saved[length - 1]))
-        self._back.append(last + 1 - length)
+        counts = np.bincount(np.minimum(self._runs[last], last))
+        alike = counts[::-1].cumsum()[::-1].tolist()  # (i) cells with a run of i or more
+        most, start = self._best[last], last
+        for length in range(2, min(len(alike), self.longest, self.lag) + 1):
+            saved = self._best[last + 1 - length] + (length - 1) * alike[length - 1]
+            if saved > most:
+                most, start = saved, last + 1 - length
+        self._best.append(most)
+        self._back.append(start)
 
     def _agreed(self) -> int:
         """The latest boundary on the way to every boundary that a stretch to come may start from.
@@ -137,7 +141,7 @@ class Segmenter:
         """
         last = self.open - 1
         oldest = max(0, last - int(self._runs[last].max()), last + 2 - min(self.longest, self.lag))
-        ways = set(range(min(oldest, last + 1), last + 2))
+        ways = set(range(oldest, last + 2))
         while len(ways) > 1:
             latest = max(ways)
             ways.remove(latest)
@@ -148,7 +152,9 @@ class Segmenter:
         """The stretches of the best way to a boundary; they are no longer open."""
         bounds = _path(self._back, bound)
         done = [
-            Stretch(self._first + a, self._first + b - 1, (self._runs[b - 1] >= b - a - 1) & (b - a > 1))
+            Stretch(
+                self._first + a, self._first + b - 1, torch.from_numpy((self._runs[b - 1] >= b - a - 1) & (b - a > 1))
+            )
             for a, b in pairwise(bounds)
         ]
         self._first += bound
