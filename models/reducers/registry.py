@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from models.reducers.b_vllm import BVllm
 from models.reducers.centerclip import CenterClip
 from models.reducers.dycoke import DyCoke
+from models.reducers.holitom import HoliTom
 from models.reducers.mustdrop import MustDrop
 from models.reducers.pooling import CausalMean, RegionAttention
 from models.reducers.prumerge import PruMerge
@@ -33,6 +34,7 @@ REDUCERS: dict[str, Callable[[], Reducer]] = {
     "tome": ToMe,
     "tempme": TempMe,
     "dycoke": DyCoke,
+    "holitom": HoliTom,
     "mustdrop": MustDrop,
     "prumerge": PruMerge,
     "scissor": Scissor,

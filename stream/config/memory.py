@@ -20,6 +20,7 @@ Reducer = Literal[
     "tome",
     "tempme",
     "dycoke",
+    "holitom",
     "mustdrop",
     "prumerge",
     "scissor",

@@ -41,6 +41,7 @@ KINDS: dict[str, Literal["selects", "medoids", "merges", "both"]] = {
     "b_vllm": "merges",
     "centerclip": "medoids",
     "vqtoken": "merges",
+    "holitom": "both",
 }
 # Which tokens share a row is a matter of place alone: the floors, and the kinds of pooling.
 BY_PLACE = {"temporal_mean", "causal_mean", "region_attention", "uniform", "random"}
