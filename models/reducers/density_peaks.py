@@ -40,10 +40,10 @@ def distances(tokens: Tensor, places: Tensor | None = None, spatial_weight: floa
     `spatial_weight` is added per cell of distance between `places` (n, 2) or (B, n, 2), so that groups stay local, as
     AiluRus (arXiv 2311.01197) has it; its code was never released, so the form of the term is ours.
     """
-    far = _euclidean(tokens) / tokens.shape[2] ** 0.5
-    if places is None or not spatial_weight:
-        return far
-    return far + spatial_weight * _euclidean(places if places.dim() == 3 else places[None])
+    far: Tensor = _euclidean(tokens) / float(tokens.shape[2]) ** 0.5
+    if places is not None and spatial_weight:
+        far = far + spatial_weight * _euclidean(places if places.dim() == 3 else places[None])
+    return far
 
 
 def peaks(far: Tensor, neighbours: int) -> Peaks:
