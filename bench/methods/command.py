@@ -4,9 +4,9 @@
 
 All reducers of the registry at shares of the raw visual tokens, and at one share the motion gate, a merging tower, the
 adaptive length, the rules of forgetting, fewer bits in reserve, and the words of memory.inner and memory.decode; beside
-them every token, the last four frames and no picture. The tower sees each stream once. A run that was stopped goes on
-where it was; methods and budgets may be added to it. Results are in OUT/bench-methods.jsonl, figures in .json, the plot
-in .png.
+them every token, the last four frames and no picture. The tower sees each stream once, and once more where it merges or
+tells what it attends to. A run that was stopped goes on where it was; methods and budgets may be added to it. Results
+are in OUT/bench-methods.jsonl, figures in .json, the plot in .png.
 
 What it costs with the bundled model on one core: a reducer at seven budgets 17 s a stream of 96 s with 28 questions,
 every token 15 s, each of the others 3 s. So 18 reducers on 4 streams take about 25 minutes (the default), and a third
@@ -30,7 +30,7 @@ import torch
 from bench.methods import plan as plans
 from bench.methods.figures import Summary, summary
 from bench.methods.page import with_block
-from bench.methods.plan import Plan, Setting
+from bench.methods.plan import Plan, Setting, Sight
 from bench.methods.plot import draw
 from bench.methods.report import for_the_page, percent, tables
 from bench.methods.results import OtherPlan, Results
@@ -43,8 +43,6 @@ from models.checkpoint import Checkpoint, open_checkpoint
 from models.memory import MemoryConfig
 from models.place import place
 from models.reducers.registry import REDUCERS
-from models.vision.merging import TowerMerge
-from models.vision.torch_tower import TorchVision
 from stream.cli.console import Trouble
 
 SIZES = ("streams", "seconds", "moments", "questions")
@@ -80,7 +78,7 @@ def measure(plan: Plan, todo: Sequence[Setting], checkpoint: Checkpoint, results
     bench, streams = Bench(checkpoint, clock), asked(plan)
     methods = list(dict.fromkeys(setting.method for setting in todo))
     for number, (name, film, questions) in enumerate(streams):
-        tapes = dict[str, Tape]()  # by how the tower merges
+        tapes = dict[Sight, Tape]()
         for step, method in enumerate(methods, number * len(methods) + 1):
             mine = [one for one in todo if one.method == method and (name, one.name) not in results.trials]
             if not mine:
@@ -89,16 +87,12 @@ def measure(plan: Plan, todo: Sequence[Setting], checkpoint: Checkpoint, results
             progress.begin(step, len(streams) * len(methods), f"{name}, {method}", len(mine) * len(questions))
             started = time.perf_counter()
             for setting in mine:
-                if setting.tower not in tapes:
-                    encoder = _tower(checkpoint, setting.tower)
-                    tapes[setting.tower] = replace(record(name, film, questions, encoder, clock), tower=setting.tower)
-                    bench.warm(tapes[setting.tower])
-                results.add(bench.run(setting, tapes[setting.tower]))
+                sight = setting.sight
+                if sight not in tapes:
+                    tapes[sight] = record(name, film, questions, checkpoint, clock, sight)
+                    bench.warm(tapes[sight])
+                results.add(bench.run(setting, tapes[sight]))
             progress.done(time.perf_counter() - started)
-
-
-def _tower(checkpoint: Checkpoint, merging: str) -> TorchVision:
-    return TorchVision(checkpoint) if merging == "none" else TorchVision(checkpoint, cast("TowerMerge", merging))
 
 
 def _write_down(

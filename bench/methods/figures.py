@@ -49,6 +49,7 @@ FIGURES: dict[str, Callable[[Trial], float | None]] = {
     "kept_of_raw": lambda t: t.rows / t.raw,
     "held_tokens": lambda t: float(t.held),
     "bytes": lambda t: float(t.bytes),
+    "reserve": lambda t: float(t.reserve),
     "encoder_ms": lambda t: t.encoder_ms,
     "reducer_ms": lambda t: t.reducer_ms,
     "memory_ms": lambda t: t.memory_ms,

@@ -16,6 +16,7 @@ class Costs:
     """What one model costs."""
 
     tower: float  # one frame: patches, layers, projector
+    telling: float  # what its last layer attends to, worked out once more
     row: float  # one row through all layers, but for attention
     pair: float  # one row looking at one key in all layers
     head: float  # one row to words
@@ -39,6 +40,7 @@ def costs_of(checkpoint: Checkpoint) -> Costs:
     tower += 4.0 * vision.num_hidden_layers * patches**2 * vision.hidden_size
     return Costs(
         tower=tower,
+        telling=4.0 * patches * vision.hidden_size**2 + 2.0 * patches**2 * vision.hidden_size,
         row=2.0 * _weights(model.model.language_model.layers),
         pair=4.0 * text.num_hidden_layers * text.num_attention_heads * head_dim,
         head=2.0 * text.hidden_size * text.vocab_size,

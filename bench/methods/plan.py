@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from bench.watch.plan import Split
 from models.kv.budget import MemoryConfig
-from models.reducers.registry import OURS, REDUCERS
+from models.reducers.registry import OURS, REDUCERS, SALIENT
 from stream.config.memory import MemoryConfig as MemorySection
 from stream.config.schema import ModelConfig
 from stream.config.values import Section
@@ -38,6 +38,13 @@ SMALL = Plan(streams=1, seconds=24.0, moments=2, questions=2)
 SMALL_SHARES = (0.10, 0.0007)
 
 
+class Sight(NamedTuple):
+    """How the vision tower looks at a stream."""
+
+    merging: str = "none"
+    salient: bool = False  # it also tells what attention each cell received
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One method at one budget."""
@@ -49,6 +56,11 @@ class Setting:
     gated: bool = False  # frames that the motion gate refuses are not seen
     tower: str = "none"  # how the vision tower merges
     crowded: float = 1.0  # share of the stream's blocks that there is room for
+
+    @property
+    def sight(self) -> Sight:
+        """How the tower must look for it."""
+        return Sight(self.tower, self.config.get("reducer") in SALIENT)
 
     @property
     def name(self) -> str:

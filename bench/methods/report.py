@@ -13,6 +13,7 @@ COSTS = {  # heading: figure, digits, unit
     "tokens a minute": ("tokens_per_minute", 0, 1.0),
     "kept of raw, %": ("kept_of_raw", 2, 0.01),
     "at hand, MB": ("bytes", 2, 1e6),
+    "in reserve, MB": ("reserve", 2, 1e6),
     "tower, ms a frame": ("encoder_ms", 1, 1.0),
     "reducer, ms a frame": ("reducer_ms", 2, 1.0),
     "all but the tower, ms a frame": ("memory_ms", 1, 1.0),
@@ -79,16 +80,17 @@ def others(found: Sequence[Summary]) -> Table:
     mine = [one for one in found if one.group not in {"reducer", "whole", "floor"}]
     share = mine[0].share if mine else 0.0
     plain = [one for one in found if one.method == OURS and one.share == share]
+    costly = ("kept of raw, %", "at hand, MB", "in reserve, MB", "tower, ms a frame", "first word, ms", "a word, ms")
+    heads = ["", "present", "past", *costly]
     body = [
         [
             f"**{OURS}** alone" if one in plain else one.method,
             _right(one, "present"),
             _right(one, "past"),
-            *(_cell(one, head) for head in ("kept of raw, %", "at hand, MB", "first word, ms", "a word, ms")),
+            *(_cell(one, head) for head in heads[3:]),
         ]
         for one in (*plain, *mine)
     ]
-    heads = ["", "present", "past", "kept of raw, %", "at hand, MB", "first word, ms", "a word, ms"]
     note = (
         "All with our reducer. Rules of forgetting (policy) have room for a third of a stream's blocks, and no recall; "
         "with reserve there is as little room, but what is not at hand is recalled. The gate and an adaptive length "

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
-from bench.methods.plan import Plan
+from bench.methods.plan import Plan, Sight
 from bench.watch import asks, films
 from bench.watch.asks import Ask, Even
 from bench.watch.plan import SPLITS
+from models.checkpoint import Checkpoint
+from models.vision.merging import TowerMerge
 from models.vision.torch_tower import TorchVision
 from stream.flow import Frame, Tokens
 from stream.gate import ChangeGate
 from stream.sources.simulated.quiz import KINDS_ASKED
+
+PLAIN = Sight()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +34,7 @@ class Tape:
     passed: list[bool]  # by the motion gate
     asks: list[Ask]  # in order of time
     encoder_ms: float  # per frame
-    tower: str = "none"  # how the vision tower merges
+    sight: Sight
 
 
 def asked(plan: Plan) -> list[tuple[str, films.Film, list[Ask]]]:
@@ -43,8 +48,16 @@ def asked(plan: Plan) -> list[tuple[str, films.Film, list[Ask]]]:
     return found
 
 
-def record(name: str, film: films.Film, questions: list[Ask], encoder: TorchVision, clock: Callable[[], float]) -> Tape:
+def record(
+    name: str,
+    film: films.Film,
+    questions: list[Ask],
+    checkpoint: Checkpoint,
+    clock: Callable[[], float],
+    sight: Sight = PLAIN,
+) -> Tape:
     """Paint and encode every frame, those that the gate would refuse as well."""
+    encoder = TorchVision(checkpoint, cast("TowerMerge", sight.merging), salient=sight.salient)
     gate, tokens, passed, spent_s = ChangeGate(), list[Tokens](), list[bool](), 0.0
     for index, shot in enumerate(film.shots):
         frame = Frame(index, shot.time_s, shot.time_s, film.picture(index))
@@ -53,4 +66,4 @@ def record(name: str, film: films.Film, questions: list[Ask], encoder: TorchVisi
         tokens += encoder.encode([frame])
         spent_s += clock() - started
     ms = 1e3 * spent_s / len(tokens)
-    return Tape(name, film.wall_s, film.seconds, film.fps, tokens, passed, questions, ms)
+    return Tape(name, film.wall_s, film.seconds, film.fps, tokens, passed, questions, ms, sight)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from bench.methods.budgeted import Budgeted, blocks_of, stretched
 from bench.methods.flops import Costs, costs_of, tower_merging
-from bench.methods.plan import LAST_4, NO_PICTURE, Setting
+from bench.methods.plan import LAST_4, NO_PICTURE, Setting, Sight
 from bench.methods.tape import Tape
 from bench.watch.asks import Ask
 from bench.watch.scoring import Answered, is_right
@@ -58,6 +58,7 @@ class Trial:
     segment_s: float  # the longest
     held: int  # tokens at hand at the end, time stamps included
     bytes: int  # of keys, values and rows at hand at the end
+    reserve: int  # bytes of those that are not, but can be recalled
     encoder_ms: float  # per frame of the stream, whether the tower saw it or not
     reducer_ms: float  # per frame
     memory_ms: float  # per frame, all that is not the tower: map, rows, fusing, prefill
@@ -80,7 +81,7 @@ class Bench:
         self._backbone = Backbone(checkpoint)
         self._answerer = TextAnswerer(self._backbone, out_of_depth="answer")  # how true the words are is the question
         self._costs: Costs = costs_of(checkpoint)
-        self._blocks: dict[tuple[str, str, float], int] = {}
+        self._blocks: dict[tuple[str, Sight, float], int] = {}
 
     def warm(self, tape: Tape) -> None:
         """One question whose time does not count: the first of a process takes longer than all others."""
@@ -125,10 +126,11 @@ class Bench:
             segment_s=seen.config.segment_s,
             held=memory.holdings().tokens_by_state["hot"],
             bytes=memory.bytes_by_part()["hot"],
+            reserve=memory.bytes_by_part()["warm"] + memory.bytes_by_part()["cold"],
             encoder_ms=tape.encoder_ms * looked,
             reducer_ms=seen.reducer_ms(),
             memory_ms=1e3 * spent_s / frames,
-            tower_flops=self._tower_flops(setting) * looked,
+            tower_flops=self._tower_flops(tape.sight) * looked,
             reducer_flops=seen.reducer_flops(),
             read_flops=read_flops / frames,
             replies=replies,
@@ -158,7 +160,7 @@ class Bench:
         if perception.length == "adaptive":
             most = perception.fused_tokens
             perception = replace(perception, fused_max=most, fused_min=min(perception.fused_min, most))
-        key = tape.name, tape.tower, perception.segment_s
+        key = tape.name, tape.sight, perception.segment_s
         if key not in self._blocks:
             self._blocks[key] = blocks_of(tape.tokens, perception, dim, grid)
         changed = replace(
@@ -186,10 +188,12 @@ class Bench:
         except TooSmall as small:
             return opened(replace(config, budget=int(small.least * SLACK)))
 
-    def _tower_flops(self, setting: Setting) -> float:
-        if setting.tower == "none":
-            return self._costs.tower
-        return tower_merging(self._checkpoint, plan_of(self._checkpoint.model, cast("TowerMerge", setting.tower)))
+    def _tower_flops(self, sight: Sight) -> float:
+        telling = self._costs.telling if sight.salient else 0.0
+        if sight.merging == "none":
+            return self._costs.tower + telling
+        plan = plan_of(self._checkpoint.model, cast("TowerMerge", sight.merging))
+        return tower_merging(self._checkpoint, plan) + telling
 
     def _read_flops(self, memory: Memory, before: set[int]) -> float:
         """Of the blocks that were committed since."""

@@ -20,7 +20,7 @@ from bench.methods.budgeted import FEWEST, Budgeted, stretched
 from bench.methods.figures import FIGURES, Figure, over, summary
 from bench.methods.flops import costs_of, tower_merging
 from bench.methods.page import BEGIN, END, with_block
-from bench.methods.plan import EVERY_TOKEN, LAST_4, NO_PICTURE, Plan, Setting
+from bench.methods.plan import EVERY_TOKEN, LAST_4, NO_PICTURE, Plan, Setting, Sight
 from bench.methods.results import OtherPlan, Results
 from bench.methods.tape import Tape, asked, record
 from bench.methods.trial import Bench, Reply, Trial, as_trial
@@ -29,8 +29,8 @@ from models.checkpoint import Checkpoint
 from models.kv.prune import Policy
 from models.memory import MemoryConfig
 from models.perception import PerceptionConfig
-from models.reducers.registry import OURS, REDUCERS
-from models.vision.torch_tower import TorchVision, see
+from models.reducers.registry import OURS, REDUCERS, SALIENT
+from models.vision.torch_tower import see
 from stream.cli.console import Trouble
 from stream.config.schema import ModelConfig
 from stream.flow import Tokens
@@ -41,7 +41,7 @@ PAGE = f"# Methods\n\nbefore\n\n{BEGIN}\n\nas it was\n\n{END}\n\nafter\n"
 
 @pytest.fixture(scope="module")
 def tape(checkpoint: Checkpoint) -> Tape:
-    return record(*asked(TINY)[0], TorchVision(checkpoint), time.process_time)
+    return record(*asked(TINY)[0], checkpoint, time.process_time)
 
 
 # The whole way.
@@ -116,6 +116,7 @@ def test_every_word_that_a_configuration_may_give_is_measured() -> None:
     assert plans.all_reducers()[0] == OURS
     policies = {str(one.config["policy"]) for one in found if one.group == "policy"}
     assert policies == set(Policy.__args__)  # type: ignore[attr-defined]
+    assert {one.method for one in found if one.sight.salient} == SALIENT & set(REDUCERS)
     assert {one.tower for one in found} >= {"none", *plans.words("tower_merge", ModelConfig)}
     for group in ("inner", "decode"):
         mine = {str(one.config[group]) for one in found if one.group == group}
@@ -186,6 +187,15 @@ def _plain(trial: Trial) -> dict[str, Any]:
     return asdict(trial)
 
 
+def test_a_tower_that_tells_shows_the_same_tokens(checkpoint: Checkpoint, tape: Tape) -> None:
+    telling = record(*asked(TINY)[0], checkpoint, time.process_time, Sight("none", True))
+    assert tape.tokens[5].saliency is None
+    assert telling.tokens[5].saliency is not None and telling.tokens[5].saliency.shape == (36,)
+    assert torch.allclose(telling.tokens[5].embeds, tape.tokens[5].embeds, atol=1e-4)
+    merging = record(*asked(TINY)[0], checkpoint, time.process_time, Sight("tome"))
+    assert not torch.allclose(merging.tokens[5].embeds, tape.tokens[5].embeds, atol=1e-2)
+
+
 # Figures.
 
 
@@ -225,7 +235,9 @@ def test_figures_have_their_spread_over_streams() -> None:
 
 def _trial(unit: str, right: list[bool]) -> Trial:
     replies = [Reply("seen", "past", "?", "yes", "yes", one, 100, 30.0, 6.0, 1e9, 1e7) for one in right]
-    return Trial(unit, "m", "reducer", 0.1, 60.0, 1000, 100, 3, 8.0, 120, 999, 13.0, 1.0, 2.0, 1.0, 1.0, 1.0, replies)
+    return Trial(
+        unit, "m", "reducer", 0.1, 60.0, 1000, 100, 3, 8.0, 120, 999, 0, 13.0, 1.0, 2.0, 1.0, 1.0, 1.0, replies
+    )
 
 
 def test_results_are_whole_lines_of_one_plan(tmp_path: Path) -> None:
