@@ -43,13 +43,6 @@ class VisionEncoder(Protocol):
         """One `Tokens` per frame, in order. `places[:, 0]` is 0 here; memory counts frames itself."""
 
 
-class TokenReducer(Protocol):
-    """Fewer rows for the same picture; never more than it got."""
-
-    def reduce(self, tokens: Tokens) -> Tokens:
-        """`places` kept for rows kept; `mass` summed by reducers that merge."""
-
-
 class MemoryView(Protocol):
     """What one question may look at: a fork of the memory, private, O(number of blocks) to make."""
 
