@@ -90,11 +90,11 @@ class Reading:
         if self.pointer is not None and layer == self.pointer[0]:
             self.look = self._on_all(layer, ops.look(turned, parts, scale, self.pointer[1]))
         out, mass = ops.attend(turned, parts, scale, min(self.watch, n))
+        if self.focus is not None:
+            self.focus.note(layer, turned, parts, scale, mass)
         if mass is not None:
             mass = self._on_all(layer, mass)
             self.mass = mass / layers if self.mass is None else self.mass + mass / layers
-        if self.focus is not None:
-            self.focus.note(layer, turned, parts, scale)
         return out
 
     def passed(self, hidden: Tensor) -> Tensor:

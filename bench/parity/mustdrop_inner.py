@@ -42,7 +42,7 @@ def _stages(case: Case) -> list[Difference]:
     stages = MustDrop().after(model.layers)
     held: dict[int, Tensor] = {}  # image rows in the cache, by layer
     found: list[Difference] = []
-    left = []
+    left: list[int] = []
     for index in range(model.layers):
         held[index] = image
         rows, attention = model.layer(index, rows, torch.arange(len(rows)))

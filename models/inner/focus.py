@@ -14,6 +14,7 @@ import torch
 from models.inner.dycoke import Choice
 from models.inner.holitom import groups, means, nearest_kept
 from models.inner.method import head_mean
+from models.inner.working import cut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +25,8 @@ if TYPE_CHECKING:
     from models.inner.holitom import Groups
     from models.inner.method import Inner
     from models.inner.registry import Methods
+    from models.inner.working import Cut, Part
     from models.kv.render import Rendered
-
-    Part = tuple[Tensor, Tensor]  # keys and values (kv heads, n, d)
 
 
 class Focus:
@@ -53,7 +53,7 @@ class Focus:
         self._choice = None if methods.decode is None else Choice(methods.decode)
         self._from = None if methods.decode is None else methods.decode.after(self.layers)
         self._active: Tensor | None = None  # (ids,) bool: what deeper layers look at while saying
-        self._working: dict[int, tuple[Tensor, Part]] = {}  # ids and rows of that, by layer
+        self._working: dict[int, tuple[Cut, Part]] = {}  # which of a layer's rows these are, and the rows
 
     def parts(self, layer: int, tail: Part) -> list[Part]:
         """What a layer looks at: the tail's part holds what it has of the prompt, and what was said."""
@@ -61,12 +61,15 @@ class Focus:
         self.attended[layer] = sum(keys.shape[1] for keys, _ in found)
         return found
 
-    def note(self, layer: int, query: Tensor, parts: Sequence[Part], scale: float) -> None:
-        """A layer is passed: choose, where it is one that chooses. Rotated queries (heads, n, d)."""
+    def note(self, layer: int, query: Tensor, parts: Sequence[Part], scale: float, shares: Tensor | None) -> None:
+        """A layer is passed: choose, where it is one that chooses. Rotated queries (heads, n, d).
+
+        `shares` (keys,): attention of the rows that are watched, which is the newest row alone while saying.
+        """
         if not self._saying and self._inner is not None and layer in self._stages:
             self._choose(self._inner, layer, query, parts, scale)
-        elif self._saying and self._choice is not None and layer == self._from:
-            self._follow(self._choice, layer, query, parts, scale)
+        elif self._saying and self._choice is not None and layer == self._from and shares is not None:
+            self._follow(self._choice, layer, shares)
 
     def cut(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         """Rows (n, D) after a layer -> those that go on, and which (n,) bool they are; None: all."""
@@ -80,11 +83,9 @@ class Focus:
 
     def spread(self, layer: int, shares: Tensor, total: int) -> Tensor:
         """Attention on what a layer looked at -> on all keys in reach (total,); rows not looked at get none."""
-        ids = self._ids(layer)
-        if layer in self._working and self._saying:
-            ids = self._working[layer][0]
         if len(shares) == total:
             return shares
+        ids = self._working[layer][0].ids if layer in self._working else self._ids(layer)
         whole = shares.new_zeros(total)
         whole[ids] = shares[: len(ids)]
         whole[len(self.seen) :] = shares[len(ids) :]
@@ -128,14 +129,16 @@ class Focus:
         """While saying, deeper than where attention is followed: the rows in focus, then what was said."""
         if self._active is None or self._from is None or layer <= self._from:
             return None
-        ids = self._ids(layer)
-        prompt = int((ids >= self.front).sum())
         if layer not in self._working:
-            stay = self._active[ids]
-            pieces = [(self._shared(layer), stay[ids < self.front]), (tail, stay[ids >= self.front])]
-            keys, values = (torch.cat([part[i][:, : len(s)][:, s] for part, s in pieces], 1) for i in (0, 1))
-            self._working[layer] = ids[stay], (keys, values)
-        return [self._working[layer][1], (tail[0][:, prompt:], tail[1][:, prompt:])]
+            self._working[layer] = self._gathered(layer, self._active, tail)
+        chosen, working = self._working[layer]
+        return [working, (tail[0][:, chosen.rows :], tail[1][:, chosen.rows :])]
+
+    def _gathered(self, layer: int, active: Tensor, tail: Part) -> tuple[Cut, Part]:
+        above = self._working.get(layer - 1)
+        same = above is not None and self._held[layer] is self._held[layer - 1]
+        chosen = above[0] if above is not None and same else cut(self._ids(layer), active, self.front)
+        return chosen, chosen.gather(self._shared(layer), tail)
 
     def _choose(self, inner: Inner, layer: int, query: Tensor, parts: Sequence[Part], scale: float) -> None:
         """While reading: which seen rows deeper layers look at."""
@@ -171,13 +174,13 @@ class Focus:
             return None
         return groups(self.shared.values[layer], kept, kept[self.seen[kept]], gone, self._angles)
 
-    def _follow(self, choice: Choice, layer: int, query: Tensor, parts: Sequence[Part], scale: float) -> None:
+    def _follow(self, choice: Choice, layer: int, shares: Tensor) -> None:
         """While saying: has attention moved?"""
         ids = self._ids(layer)
         where = self.seen[ids].nonzero()[:, 0]
         if not len(where):
             return
-        rows = choice.step(head_mean(query, parts, scale, 1)[0, where])
+        rows = choice.step(shares[where])
         if not choice.moved:
             return
         self._working.clear()

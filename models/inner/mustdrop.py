@@ -63,4 +63,5 @@ def dual_filter(attention: Tensor, total: float, single: float) -> Tensor:
 
 def stage(attention: Tensor, total: float, single: float, keys: Tensor) -> Tensor:
     """`dual_filter`, and rows that always stay: indices, ascending."""
-    return torch.cat([dual_filter(attention, total, single), keys]).unique()
+    kept: Tensor = torch.cat([dual_filter(attention, total, single), keys]).unique()
+    return kept

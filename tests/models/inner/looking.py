@@ -28,7 +28,8 @@ def use(monkeypatch: pytest.MonkeyPatch, name: str, made: Any) -> None:
 
 def watching(frames: int = 13, **settings: Any) -> tuple[Memory, Log]:
     """A tiny memory that has seen some frames, all of them at hand, and what its blocks were read from."""
-    mem = memory(**({"hot_blocks": 16, "layers": 4, "budget": "32MiB"} | settings))
+    given: dict[str, Any] = {"hot_blocks": 16, "layers": 4, "budget": "32MiB"}
+    mem = memory(**(given | settings))
     log = watched(mem)
     for index in range(frames):
         mem.append(frame(index))

@@ -87,7 +87,7 @@ def test_dycoke_is_a_mask_that_follows_attention(
     use(monkeypatch, "fastv", FastV(0.5, 0.25))
     mem, log = watching(inner=inner, decode="dycoke")
     view, found, truth, seen = both(mem, log, SAYS)
-    read, kinds = truth.ids - truth.first, []
+    read, kinds, chosen = truth.ids - truth.first, [], []
 
     def choose(layer: int, look: Tensor) -> Tensor | None:
         nonlocal seen
@@ -107,11 +107,20 @@ def test_dycoke_is_a_mask_that_follows_attention(
                 kept = seen[now.topk(int(len(seen) * (1 - 0.7))).indices]
             mask[row] = only(1, truth.ids, seen, kept if moved or not as_published else seen)[0]
             kinds.append(moved)
+            chosen.append(set(kept.tolist()))
             before = now
         return mask
 
     rows, looks = truth.run(choose)
     torch.testing.assert_close(found, rows, **NEAR)
     assert True in kinds[1:] and False in kinds, "attention must both move and stay, or half of it is not tested"
+    assert chosen[2] - chosen[0], "something that was set aside comes back"
+    set_aside, whole = len(seen) - len(chosen[-1]), view.attended[1]
+    assert view.attended == (truth.ids + len(SAYS), whole, whole - set_aside, whole - set_aside)
+    focus = view._focus
+    assert focus is not None
+    for cut, (keys, values) in focus._working.values():  # private, and no larger than what is looked at
+        assert keys.shape[1] == values.shape[1] == len(cut.ids) == whole - set_aside - len(SAYS)
+        assert keys.untyped_storage().nbytes() == keys.nbytes
     assert float(view._attention._sum.sum()) == pytest.approx(6.0, abs=1e-4)
     assert torch.count_nonzero(looks[3, -1, seen]) < len(seen)

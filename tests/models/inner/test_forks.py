@@ -39,7 +39,8 @@ def fed(kind: str, frames: int = 31, **settings: Any) -> Memory:
     """A memory of random weights and tokens, or the shipped one at the yard."""
     if kind == "bundled":
         return watch(camera(**({"budget": "192MiB"} | settings)), seen(frames))
-    mem = memory(**({"layers": 4, "budget": "32MiB"} | settings))
+    given: dict[str, Any] = {"layers": 4, "budget": "32MiB"}
+    mem = memory(**(given | settings))
     for index in range(frames):
         mem.append(frame(index))
     return mem

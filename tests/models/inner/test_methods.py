@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -31,13 +31,11 @@ def test_depths_are_the_published_ones_where_the_model_is() -> None:
 
 @pytest.mark.parametrize("layers", range(1, 65))
 def test_a_stage_leaves_a_layer_before_and_one_after_it(layers: int) -> None:
-    found = [*(method.after(layers) for method in METHODS), (DyCoke().after(layers),)]
-    for stages in found:
-        if layers == 1:
-            assert stages in ((), (None,))
-        else:
-            assert stages and all(s is not None and 0 <= s <= layers - 2 for s in stages)
-            assert list(stages) == sorted(set(stages))
+    last = DyCoke().after(layers)
+    for stages in [*(method.after(layers) for method in METHODS), () if last is None else (last,)]:
+        assert bool(stages) == (layers > 1)
+        assert all(0 <= stage <= layers - 2 for stage in stages)
+        assert list(stages) == sorted(set(stages))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
@@ -140,5 +138,6 @@ def test_the_names_of_the_configuration_are_those_of_the_registry() -> None:
     assert not make_methods(NONE, NONE).any
     assert make_methods(NONE, NONE).own_tokens(100, 100, 100) == 0
     for field in ("inner", "decode"):
+        given: dict[str, Any] = {field: "prunemerge"}
         with pytest.raises(ValueError, match=f"memory.{field} 'prunemerge' is not known; choose one of none"):
-            MemoryConfig(**{field: "prunemerge"})
+            MemoryConfig(**given)
