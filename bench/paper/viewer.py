@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,10 +19,12 @@ from models.answerer import Words
 from models.backbone import Backbone
 from models.prompt import embed
 from models.reducers.clip import Clip, Reduced, rows_of
-from models.reducers.registry import REDUCERS, make_reducer
+from models.reducers.registry import REDUCERS, SALIENT, make_reducer
 from models.vision.torch_tower import TorchVision
+from stream.flow import Tokens
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -69,17 +71,16 @@ class Viewer:
         self._reducer = None if reducer == NONE else make_reducer(reducer)
         self._most_rows, self._frames = rows, frames
         self.backbone = Backbone(checkpoint)
-        self._checkpoint, self._encoder = checkpoint, TorchVision(checkpoint)
+        self._checkpoint, self._encoder = checkpoint, TorchVision(checkpoint, salient=reducer in SALIENT)
         self._layout = self.backbone.layout(stamps=False)
 
     def look(self, film: Path, span_s: tuple[float, float] | None = None) -> Look:
         """See a film once. Raises `Unreadable`."""
-        started, seen, times = time.perf_counter(), list[Any](), list[float]()
+        started, seen = time.perf_counter(), list[Tokens]()
         frames = frames_of(film, self._frames, span_s)
         while batch := list(islice(frames, _BATCH)):
-            seen += [tokens.embeds for tokens in self._encoder.encode(batch)]
-            times += [frame.time_s for frame in batch]
-        clip = Clip(torch.stack(seen), self._checkpoint.grid, torch.tensor(times))
+            seen += self._encoder.encode(batch)
+        clip = _clip(seen, self._checkpoint.grid)
         met = time.perf_counter()
         fused = self._fused(clip)
         done = time.perf_counter()
@@ -127,6 +128,17 @@ class Viewer:
         rows = replace(rows, embeds=rows.embeds.to(device), motion=rows.motion.to(device), mass=rows.mass.to(device))
         fused: Tensor = mixed(rows)
         return fused
+
+
+def _clip(seen: Sequence[Tokens], grid: tuple[int, int]) -> Clip:
+    """Frames of one film, with what the tower attended to where it was asked for that."""
+    salient = [tokens.saliency for tokens in seen if tokens.saliency is not None]
+    return Clip(
+        torch.stack([tokens.embeds for tokens in seen]),
+        grid,
+        torch.tensor([tokens.span_s[1] for tokens in seen]),
+        saliency=torch.stack(salient) if salient else None,
+    )
 
 
 def _span(clip: Clip) -> tuple[float, float]:

@@ -20,7 +20,11 @@ from bench.paper.viewer import NAMES, TooLong, Viewer
 from bench.watch.resume import OtherPlan
 from models.checkpoint import Card, Checkpoint
 from models.cross_dynamics import CrossDynamics
+from models.reducers.clip import Clip, Reduced
+from models.reducers.registry import SALIENT
+from models.reducers.simple import Uniform
 from models.vision.picture import Picture
+from models.vision.torch_tower import TorchVision
 from stream.cli.console import Trouble
 from tests.bench.paper.made import BLUE, MADE, actnet_qa, film, longvideobench, nextqa_mc
 from tests.models.tiny import tiny_model, tiny_tokenizer
@@ -133,6 +137,27 @@ def test_without_a_reducer_it_is_the_checkpoints_own_video_prompt(tmp_path: Path
         assert viewer.ask(look, question, 12).text == theirs.strip()
         heard.add(str(theirs))
     assert len(heard) == 3, "these weights say the same whatever they are asked"
+
+
+@pytest.mark.parametrize("name", ["prumerge", "tome"])
+def test_what_the_tower_attends_to_reaches_the_reducers_that_ask(name: str, tmp_path: Path, tiny: Checkpoint) -> None:
+    path, handed = film(tmp_path / "x.mp4"), list[Clip]()
+    seen = TorchVision(tiny, salient=True).encode(list(frames_of(path, 6)))
+
+    class Noting(Uniform):
+        def reduce(self, clip: Clip, rows: int) -> Reduced:
+            handed.append(clip)
+            return Uniform().reduce(clip, rows)
+
+    viewer = Viewer(tiny, name, 10, 6)
+    viewer._reducer = Noting()
+    viewer.look(path)
+    told = handed[0].saliency
+    assert (told is not None) == (name in SALIENT)
+    if told is not None:
+        attended = [tokens.saliency for tokens in seen if tokens.saliency is not None]
+        assert torch.equal(told, torch.stack(attended))
+    assert handed[0].times_s.tolist() == pytest.approx([tokens.span_s[1] for tokens in seen])
 
 
 def test_a_prompt_beyond_the_models_positions_is_refused(tmp_path: Path, tiny: Checkpoint) -> None:
