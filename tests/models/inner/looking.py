@@ -61,6 +61,7 @@ class Truth:
         self.first = sum(len(piece) for piece in pieces[:-2])  # of the prompt
         self.ids = self.first + len(prompt)
         self.words = len(view._parts[-1])
+        self.entering: list[Tensor] = []  # rows (n, D) as they enter each layer, of the last `run`
 
     def run(self, choose: Choose, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Hidden rows from the prompt's last on, and attention (layers, rows from the prompt on, all).
@@ -73,11 +74,13 @@ class Truth:
         config = self.model.config
         usual, config._attn_implementation = config._attn_implementation, "eager"
         looks = []
+        self.entering.clear()
         rows, at = self.rows[None], torch.arange(n)[None]
         try:
             with torch.no_grad():
                 angles = self.model.rotary_emb(rows, at)
                 for index, layer in enumerate(self.model.layers):
+                    self.entering.append(rows[0])
                     visible = order.clone()
                     visible[self.first :, : self.ids] &= narrowed
                     mask = torch.zeros(1, 1, n, n).masked_fill(~visible, torch.finfo(torch.float32).min)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from kernels import ops
 from models.inner.dycoke import DyCoke
 from models.inner.fastv import FastV
+from models.inner.holitom import HoliTom
 from models.inner.mustdrop import MustDrop
 from tests.models.inner.looking import Truth, only, said, seen_ids, use, watching
 from tests.models.scripted import ask
@@ -76,6 +78,41 @@ def test_mustdrop_is_a_mask_in_stages_and_the_last_holds_for_the_answer(monkeypa
     stages.clear()
     rows, _ = truth.run(choose, start)
     torch.testing.assert_close(found, rows, **NEAR)
+
+
+def test_holitom_merges_memory_by_its_keys_and_what_is_being_read_by_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the last of four layers, which is then done here by hand."""
+    use(monkeypatch, "holitom_inner", HoliTom(0.5, 0.75))
+    mem, log = watching(inner="holitom_inner")
+    _, found, truth, seen = both(mem, log, [])
+    _, looks = truth.run(lambda *_: None)
+    kept = seen[looks[2, -1, seen].topk(round(len(seen) / 2)).indices].sort().values
+    gone = seen[~torch.isin(seen, kept)]
+    layer, rows, first = truth.model.layers[3], truth.entering[3].clone(), truth.first
+    assert all(bool((side < first).any()) and bool((side >= first).any()) for side in (kept, gone))
+
+    def into(features: Tensor, target: Tensor, source: Tensor) -> dict[int, list[int]]:
+        alike = cosine_similarity(features[source][:, None], features[target][None], 2).argmax(1)
+        return {t: source[alike == i].tolist() for i, t in enumerate(target.tolist())}
+
+    for target, sources in into(rows, kept[kept >= first], gone[gone >= first]).items():
+        rows[target] = truth.entering[3][[target, *sources]].mean(0)
+    with torch.no_grad():
+        x, heads = layer.input_layernorm(rows), mem.backbone.kv_heads
+        keys, values = (proj(x).view(len(x), heads, -1) for proj in (layer.self_attn.k_proj, layer.self_attn.v_proj))
+        merged = into(values.flatten(1), kept[kept < first], gone[gone < first])
+        assert any(merged.values())
+        raw, plain = keys.clone(), values.clone()
+        for target, sources in merged.items():
+            keys[target], values[target] = raw[[target, *sources]].mean(0), plain[[target, *sources]].mean(0)
+        ids = torch.arange(truth.ids)[~torch.isin(torch.arange(truth.ids), gone)]
+        keys = ops.rotate(keys[ids].transpose(0, 1), *mem.backbone.rotation(ids.tolist()))
+        query = layer.self_attn.q_proj(x[-1:]).view(1, mem.backbone.heads, -1).transpose(0, 1)
+        query = ops.rotate(query, *mem.backbone.rotation([truth.ids - 1]))
+        out, _ = ops.attend(query, [(keys, values[ids].transpose(0, 1))], layer.self_attn.scaling, 0)
+        last = rows[-1:] + layer.self_attn.o_proj(out.reshape(1, -1))
+        last = last + layer.mlp(layer.post_attention_layernorm(last))
+        torch.testing.assert_close(found, truth.model.norm(last), **NEAR)
 
 
 @pytest.mark.parametrize("as_published", [False, True])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from models.answerer import TextAnswerer
+from models.backbone import Backbone
 from models.inner.dycoke import DyCoke
 from models.inner.fastv import FastV
 from models.inner.holitom import HoliTom
 from models.inner.mustdrop import MustDrop
+from models.kv.budget import TooSmall
 from models.kv.fork import View
 from models.memory import Memory
 from tests.models.exact import check, parent_state
 from tests.models.inner.looking import WORDS, hidden, said, use
-from tests.models.scripted import ask, frame, memory
+from tests.models.scripted import ask, frame, memory, tiny_checkpoint
 from tests.models.yard import camera, seen, watch
 
 SAYS = [40, 40, 7, 90]
@@ -186,6 +190,36 @@ def test_a_fork_holds_no_more_than_it_reserved(inner: str, decode: str) -> None:
         assert sum(t.nbytes for t in held) + view._tail.bytes() <= view.reserved
         view.close()
         assert view._focus is None
+
+
+@pytest.mark.parametrize(("inner", "decode"), ALL)
+def test_the_smallest_budget_has_room_for_all_questions(inner: str, decode: str) -> None:
+    with pytest.raises(TooSmall, match="decode set to none need less") as refused:
+        fed("tiny", 0, budget="64KiB", inner=inner, decode=decode)
+    mem = fed("tiny", 61, budget=refused.value.least, inner=inner, decode=decode)
+    views = [mem.fork(ask(id=str(i))) for i in range(mem.config.max_forks)]
+    for view in views:
+        said(view, SAYS)
+    check(mem)
+    with pytest.raises(TooSmall) as plain:
+        fed("tiny", 0, budget="64KiB")
+    assert plain.value.least < refused.value.least, "private rows are not free"
+    assert "memory.inner" not in str(plain.value)
+
+
+@pytest.mark.parametrize(("inner", "decode"), ALL)
+def test_half_precision_goes_the_same_way(inner: str, decode: str) -> None:
+    checkpoint = tiny_checkpoint(4)
+    half = Backbone(replace(checkpoint, model=deepcopy(checkpoint.model).bfloat16()))
+    mem = fed("tiny", 0, inner=inner, decode=decode)
+    other = Memory(half, checkpoint.cross_dynamics, mem._make, mem.config, mem.epoch)
+    for index in range(31):
+        mem.append(frame(index))
+        other.append(frame(index))
+    full, rough = hidden(mem, SAYS), hidden(other, SAYS)
+    assert rough.dtype == torch.bfloat16 and bool(rough.isfinite().all())
+    assert float(torch.cosine_similarity(full, rough.float(), 1).min()) > 0.9
+    assert counted(mem)[-1] == pytest.approx(counted(other)[-1], abs=4)
 
 
 @pytest.mark.parametrize(("inner", "decode"), ALL)
