@@ -183,7 +183,8 @@ class View:
         return found
 
     def _note(self, reading: Reading) -> None:
-        self._attention.note(reading.mass)
+        """What was looked at: by the head that a checkpoint names for it, else the mean over all heads."""
+        self._attention.note(reading.mass if reading.look is None else reading.look)
         self._look = reading.look
 
     def _prompt(self, scope: Scope) -> list[Part]:

@@ -160,6 +160,26 @@ def test_what_points_at_nothing_is_not_said(knowing: Checkpoint, monkeypatch: py
     assert view.pointed() is None
 
 
+def test_evidence_is_what_the_named_head_looked_at(knowing: Checkpoint) -> None:
+    """The mean over the question's last row and the words said; without a named head that over all heads."""
+    mem = lived(knowing)
+    view = mem.fork(ask())
+    view.read()
+    looks = [look_of(view)]
+    view.say(40)
+    looks.append(look_of(view)[: len(looks[0])])
+    on = {s.span_s: sum(float(look[s.at : s.at + s.rows].sum()) for look in looks) for s in view._stretches}
+    blocks = {s.span_s: s.weight_fraction for s in view.evidence().sightings if s.block is not None}
+    assert blocks
+    for span, weight in blocks.items():
+        assert weight == pytest.approx(on[span] / sum(on.values()), rel=1e-4)
+    plain = lived(knowing, pointer_layer=None, pointer_head=None).fork(ask())
+    plain.read()
+    plain.say(40)
+    others = {s.span_s: s.weight_fraction for s in plain.evidence().sightings if s.block is not None}
+    assert any(abs(weight - others.get(span, 0.0)) > 1e-3 for span, weight in blocks.items())
+
+
 def test_the_stretch_with_the_most_attention_tells_the_time() -> None:
     cells = torch.eye(4)[:2]
     past = [Stretch(1, (0.0, 8.0), cells, (2, 2), 8, 0), Stretch(4, (8.0, 16.0), cells, (2, 2), 8, 1)]
@@ -173,7 +193,7 @@ def test_the_stretch_with_the_most_attention_tells_the_time() -> None:
 
 
 def test_a_pointer_changes_nothing_else() -> None:
-    """Bit for bit, with and without: the look is taken beside the attention, never in its place."""
+    """What is said, bit for bit, with and without: the look is taken beside the attention, never in its place."""
     settings: list[dict[str, Any]] = [{}, {"pointer_layer": 1, "pointer_head": 0}]
     made = []
     for pointer in settings:
@@ -181,7 +201,7 @@ def test_a_pointer_changes_nothing_else() -> None:
         for index in range(31):
             mem.append(frame(index))
         view = mem.fork(ask("what was there before?"))
-        made.append([view.read(), view.say(40), view._attention._sum])
+        made.append([view.read(), view.say(40)])
         assert (view._look is None) == (not pointer)
     assert all(torch.equal(a, b) for a, b in zip(*made, strict=True))
 
