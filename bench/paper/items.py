@@ -60,8 +60,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise BadData(
-            f"{path} is a Parquet file, and pyarrow is not installed: pip install pyarrow, or give --annotations the "
-            "same rows as .json (a list of objects), .jsonl or .csv."
+            f"{path} is a Parquet file, and pyarrow is not installed: pip install 'longwatch[paper]', or give "
+            "--annotations the same rows as .json (a list of objects), .jsonl or .csv."
         ) from error
     try:
         found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()

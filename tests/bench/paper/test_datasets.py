@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from bench.paper.datasets import DATASETS, question_of
 from bench.paper.film import Unreadable, frames_of
@@ -129,12 +131,26 @@ def test_what_is_not_in_the_format_is_a_sentence(
     assert name in str(told.value)
 
 
-def test_parquet_is_read_or_says_what_to_do(tmp_path: Path) -> None:
+def test_parquet_is_read(tmp_path: Path) -> None:
+    """Video-MME as it is published: a table whose options are lists."""
+    path = tmp_path / "videomme" / "test-00000-of-00001.parquet"
+    path.parent.mkdir()
+    row = {"video_id": "001", "videoID": "abc", "duration": "short", "domain": "x", "question_id": "001-1"}
+    row |= {"question": "What is it?", "options": ["A. a dog", "B. a cat"], "answer": "B"}
+    parquet.write_table(pa.Table.from_pylist([row]), path)
+    assert read(path) == [row]
+    (item,) = items_of("videomme", tmp_path)
+    assert (item.video, item.answer) == ("abc", "B")
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(BadData, match="cannot be read"):
+        read(path)
+
+
+def test_without_the_reader_of_parquet_it_is_said_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "test-00000-of-00001.parquet"
     path.write_bytes(b"PAR1 and no more")
-    with pytest.raises(
-        BadData, match="cannot be read" if importlib.util.find_spec("pyarrow") else "pip install pyarrow"
-    ):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(BadData, match=r"longwatch\[paper\]"):
         read(path)
 
 
