@@ -135,7 +135,13 @@ def test_parquet_is_read(tmp_path: Path) -> None:
     """Video-MME as it is published: a table whose options are lists."""
     path = tmp_path / "videomme" / "test-00000-of-00001.parquet"
     path.parent.mkdir()
-    row = {"video_id": "001", "videoID": "abc", "duration": "short", "domain": "x", "question_id": "001-1"}
+    row: dict[str, object] = {
+        "video_id": "001",
+        "videoID": "abc",
+        "duration": "short",
+        "domain": "x",
+        "question_id": "001-1",
+    }
     row |= {"question": "What is it?", "options": ["A. a dog", "B. a cat"], "answer": "B"}
     parquet.write_table(pa.Table.from_pylist([row]), path)
     assert read(path) == [row]
