@@ -17,33 +17,18 @@ import torch
 from torch.nn.functional import normalize
 
 from kernels import ops
-from models.inner.method import complete, most_attended
+from models.inner.fastv import FastV
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class HoliTom:
+class HoliTom(FastV):
     """`ratio` of seen rows is merged away after `depth` (share of layers)."""
 
-    ratio: float = 0.5
     depth: float = 18 / 28
-    words: bool = False
     merges: bool = True
-
-    def after(self, layers: int) -> tuple[int, ...]:
-        """One stage; none in a model of one layer."""
-        done = complete(self.depth, layers)
-        return (done - 1,) if done else ()
-
-    def keep(self, attention: Tensor, whole: int) -> Tensor:  # noqa: ARG002  it counts what is there
-        """The most attended to by the last row."""
-        return most_attended(attention[-1], self.most(attention.shape[1]))
-
-    def most(self, rows: int) -> int:
-        """Halves go to the even number, as in the published code; one row at least."""
-        return max(min(rows, 1), round(rows * (1 - self.ratio)))
 
 
 def others(count: int, kept: Tensor) -> Tensor:
