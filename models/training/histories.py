@@ -76,14 +76,16 @@ def compose(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, e
     return _reached(blocks, now_s, wall_s, moment.instant, items, rng)
 
 
-def glance(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, questions: int) -> History | None:
-    """One frame and questions about it: where the language part learns to find things. None where nothing was asked."""
+def glance(
+    runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, questions: int, frames: int = 1
+) -> History | None:
+    """The newest frames and questions about now: where things are learned to be found. None where nothing was asked."""
     run = runs[int(rng.integers(len(runs)))]
     moment = run.moments[int(rng.integers(len(run.moments)))]
     wall_s = float(rng.integers(0, _DAY_S))
     asked = teacher.ask([(run.truth, 0.0, moment.now_s)], moment.now_s, int(rng.integers(1 << 31)), 2 * questions)
     items = [item for item in asked if item.mode == "present"][:questions]
-    return _reached([], moment.now_s, wall_s, moment.instant[-1:], items, rng) if len(items) > 2 else None
+    return _reached([], moment.now_s, wall_s, moment.instant[-frames:], items, rng) if len(items) > 2 else None
 
 
 def _reached(

@@ -45,6 +45,7 @@ class LanguagePlan:
     questions: int = 28
     earlier: int = 3  # at most so many whole runs before the last
     glances_fraction: float = 0.1  # of the time, at the start: single frames only, twice as many per step
+    glances_share: float = 0.4  # of the steps later on: they cost little, and histories ask little about now
     long_fraction: float = 0.2  # of the time, at the end: long histories oftenest
     learning_rate: float = 9e-4
     seed: int = 0
@@ -99,11 +100,12 @@ def train_language(
 def _draw(
     runs: list[RunTokens], teacher: Teacher, plan: LanguagePlan, rng: np.random.Generator, part: float
 ) -> list[History]:
-    """A batch of one length class: single frames first, then short histories, then all lengths."""
+    """A batch of one length class: single frames first, then short histories, then all lengths and some last looks."""
     found: list[History] = []
-    if part < plan.glances_fraction:
+    early = part < plan.glances_fraction
+    if early or (part < 1 and rng.random() < plan.glances_share):
         while len(found) < 2 * plan.batch:
-            seen = glance(runs, teacher, rng, plan.questions // 2)
+            seen = glance(runs, teacher, rng, plan.questions // 2, frames=1 if early else 4)
             found += [seen] if seen else []
         return found
     grown = (part - plan.glances_fraction) / (1 - plan.glances_fraction) * 4  # all lengths a quarter of the rest on
