@@ -68,6 +68,10 @@ class Course:
         self._say(f"{self.name}: goes on after {self._before:.1f} minutes, step {self.step}")
         return state
 
+    def begin(self) -> None:
+        """What had to be prepared is ready: only from here on it counts."""
+        self._began = self._saved = time.monotonic()
+
     def keep(self, state: dict[str, Any]) -> None:
         """Write the state, whole or not at all."""
         self._saved = time.monotonic()

@@ -71,6 +71,7 @@ def train_language(
         optimiser.load_state_dict(found["optimiser"])
     rng = np.random.default_rng((plan.seed, course.step))
     smooth: NDArray[np.float64] | None = None
+    course.begin()
     while not course.over:
         warm = min(1.0, (course.step + 1) / 40)
         rate = plan.learning_rate * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * course.part)))

@@ -20,13 +20,13 @@ class TrainPlan:
     out: str = "runs/small"
     seed: int = 0
     start: str | None = None
-    tower_minutes: float = 30.0
+    tower_minutes: float = 40.0
     pictures: int = 6000
     tower_rate: float = 1e-3
-    runs: int = 900
-    held_out: int = 80
+    runs: int = 820
+    held_out: int = 60
     workers: int = 2
-    language_minutes: float = 120.0
+    language_minutes: float = 160.0
     learning_rate: float = 9e-4
     batch: int = 2
     questions: int = 28

@@ -46,6 +46,7 @@ def train_tower(
         optimiser.load_state_dict(found["optimiser"])
         scores = found["scores"]
     pool = _Pool(checkpoint, teacher, pictures, seed * 1_000_003 + course.step)
+    course.begin()
     while not course.over:
         rate = learning_rate * min(1.0, (course.step + 1) / 100) * (1 - 0.95 * course.part)
         for group in optimiser.param_groups:
