@@ -33,9 +33,10 @@ from bench.methods.page import with_block
 from bench.methods.plan import Plan, Setting, Sight
 from bench.methods.plot import draw
 from bench.methods.report import for_the_page, percent, tables
-from bench.methods.results import OtherPlan, Results
+from bench.methods.results import Results
 from bench.methods.tape import Tape, asked, record
 from bench.methods.trial import Bench
+from bench.results import OtherPlan
 from bench.watch.plan import Split
 from bench.watch.progress import Progress
 from models.backbone import Backbone

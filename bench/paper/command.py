@@ -29,8 +29,8 @@ from bench.paper.report import lines, numbers
 from bench.paper.resume import Answered, Answers
 from bench.paper.shelf import Shelf
 from bench.paper.viewer import NAMES, Look, TooLong, Viewer
+from bench.results import OtherPlan
 from bench.watch.progress import Progress
-from bench.watch.resume import OtherPlan
 from models.backbone import Backbone
 from models.checkpoint import Checkpoint, open_checkpoint
 from models.place import place, use_threads

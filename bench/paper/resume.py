@@ -1,14 +1,13 @@
-"""Answers on disk: one line of JSON each, after a first line that says what they are of."""
+"""What a run that is gone on with knows already: answers by question."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.watch.resume import OtherPlan
+from bench.results import ResultLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +41,14 @@ class Answers:
 
     def __init__(self, path: Path, what: Mapping[str, Any]) -> None:
         """`what`: settings, as JSON can hold them. Raises `OtherPlan` with a sentence."""
-        self._path = path
-        self.known: dict[str, Answered] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-        found = [one for one in map(_parsed, lines) if one is not None]
-        if not found:
-            path.write_text(json.dumps(dict(what)) + "\n", "utf-8")
-            return
-        apart = [
-            f"{name} {found[0].get(name)!r}, now {value!r}"
-            for name, value in what.items()
-            if found[0].get(name) != value
-        ]
-        if apart:
-            raise OtherPlan(
-                f"{path} holds answers of another measurement ({'; '.join(apart)}); give --out another file, or remove "
-                "that one to start afresh."
-            )
-        if len(found) < len(lines):  # the last run was ended while it wrote
-            path.write_text("".join(json.dumps(one) + "\n" for one in found), "utf-8")
-        for one in found[1:]:
-            if one.keys() == _FIELDS:
-                self.known[one["id"]] = Answered(**one)
+        self._lines = ResultLines(path, what)
+        self.known = {one["id"]: Answered(**one) for one in self._lines.known if one.keys() == _FIELDS}
 
     def add(self, one: Answered) -> None:
         """One answer more."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(one)) + "\n")
+        self._lines.add(asdict(one))
         self.known[one.id] = one
 
     def asked(self, item_id: str) -> bool:
         """Whether there is an answer; a question that could not be asked is tried again."""
         return item_id in self.known and not self.known[item_id].why
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except json.JSONDecodeError:
-        return None
-    return found if isinstance(found, dict) else None

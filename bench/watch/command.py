@@ -21,13 +21,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast, get_args
 
+from bench.results import OtherPlan
 from bench.watch import plan as plans
 from bench.watch.page import write_page
 from bench.watch.plan import Plan, Split, Unit
 from bench.watch.programme import Programme, Show
 from bench.watch.progress import Progress
 from bench.watch.report import report
-from bench.watch.resume import OtherPlan, Results
+from bench.watch.resume import Results
 from bench.watch.systems import Panel, Variants
 from bench.watch.variants import VARIANTS
 from bench.watch.watching import Outcome, watch

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.watch.scoring import AGE_NAMES
-from bench.watch.standing import Tally
+from bench.watch.standing import TWICE, Tally
 from bench.watch.systems import LAST_4, LONGWATCH, ORACLE
 from bench.watch.tables import Row, Table
 from bench.watch.watching import Kept
@@ -34,7 +34,7 @@ def judge(rows: Sequence[Row], ages: dict[str, Row], tallies: dict[str, Tally], 
         _present(found.get("all present")),
         *(goal for name in AGE_NAMES for goal in _past(name, ages.get(name))),
         _false(found.get("past: never happened")),
-        _standing(tallies.get(LONGWATCH)),
+        _standing(tallies.get(LONGWATCH + TWICE)),
         _kept(kept),
     ]
 
@@ -74,7 +74,7 @@ def _false(one: Row | None) -> Goal:
 
 
 def _standing(one: Tally | None) -> Goal:
-    name = f"standing instructions: F1 of {LEAST_F1:.1f} or more"
+    name = f"standing instructions{TWICE}: F1 of {LEAST_F1:.1f} or more"
     return (
         Goal(name, "", None)
         if one is None

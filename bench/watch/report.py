@@ -11,7 +11,7 @@ import numpy as np
 from bench.watch import goals
 from bench.watch.plan import APART, SPLITS, Plan
 from bench.watch.scoring import Answered, is_right
-from bench.watch.standing import Tally, tally, together
+from bench.watch.standing import TWICE, Tally, sure, tally, together
 from bench.watch.stress import VARIANTS as STRESSES
 from bench.watch.systems import LAST_4, LONGWATCH, POLLED, SYSTEMS
 from bench.watch.tables import Row, Table, ages, as_table, by, by_task, each, forward, row
@@ -23,6 +23,9 @@ NOTE = (
     "Last 4, last frame: the same model, shown no more than that. No picture: shown nothing. Blind: the best rule per "
     "kind of question, chosen with hindsight, that needs no picture. Oracle: the same model and memory, shown the "
     "evidence alone; where nothing ever was there, all that was seen is the evidence, and the oracle is the memory."
+)
+NOTE_STANDING = (
+    "Asked once a second; an alert is a yes after a no, right within 2 s. Agreeing: a change counts once repeated."
 )
 
 
@@ -72,14 +75,16 @@ def report(plan: Plan, model: str, outcomes: Sequence[Outcome]) -> Report:
 
 
 def standing(outcomes: Sequence[Outcome]) -> dict[str, Tally]:
-    """What became of all standing instructions, by system."""
-    found: dict[str, list[Tally]] = {system: [] for system in POLLED}
+    """What became of all standing instructions, by system, and by system looking twice."""
+    found: dict[str, list[Tally]] = {name: [] for system in POLLED for name in (system, system + TWICE)}
     for outcome in outcomes:
         for group, visits in outcome.standing.items():
             polls = sorted((o for o in outcome.answered if o.group == group), key=lambda one: one.now_s)
             for system in POLLED:
                 yes = [one.said[system].strip().lower() == "yes" for one in polls]
-                found[system].append(tally([one.now_s for one in polls], yes, visits))
+                times = [one.now_s for one in polls]
+                found[system].append(tally(times, yes, visits))
+                found[system + TWICE].append(tally(times, sure(yes), visits))
     return {system: together(tallies) for system, tallies in found.items() if tallies}
 
 
@@ -96,7 +101,7 @@ def _standing_table(tallies: dict[str, Tally]) -> Table:
         delay = f"{np.mean(one.delays_s):.1f} s" if one.delays_s else ""
         alarms = f"{one.false_alarms / max(one.watched_s, 1) * 3600:.1f}"
         body.append([system, str(one.appearances), f"{one.f1:.2f}", delay, alarms, str(one.late), str(one.duplicates)])
-    return Table("Say so when …", heads, body, "Asked once a second; an alert is a yes after a no, right within 2 s.")
+    return Table("Say so when …", heads, body, NOTE_STANDING)
 
 
 def _stress(outcomes: Sequence[Outcome]) -> list[Row]:

@@ -1,4 +1,8 @@
-"""PO, a standing instruction: "say so when there is a red car", asked once a second; an alert is a yes after a no."""
+"""PO, a standing instruction: "say so when there is a red car", asked once a second; an alert is a yes after a no.
+
+Judged twice: by each answer as it comes, and by a change of answer only once two looks in a row agree on it. Who would
+be woken by an alert looks again first; it costs a second of the two that there are.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from stream.sources.simulated.wording import PHRASES, article
 
 WITHIN_S = 2.0  # an alert this near to an appearance is for it
 FROM_S, POLLS = 20, 90  # when the instruction is given and for how many seconds it stands
+TWICE = ", two looks agreeing"  # after a system's name
 PRESENT = 0.8  # how often it is about something that does appear
 
 
@@ -117,6 +122,15 @@ def tally(times_s: Sequence[float], said_yes: Sequence[bool], found: Sequence[Vi
             false_alarms += 1
     watched = times_s[-1] - times_s[0] if times_s else 0.0
     return Tally(len(found), len(delays), late, duplicates, false_alarms, tuple(delays), watched)
+
+
+def sure(said_yes: Sequence[bool]) -> list[bool]:
+    """The answers with every change put off until the next look agrees; nothing is said before the second look."""
+    found: list[bool] = []
+    for i, yes in enumerate(said_yes):
+        before = found[-1] if found else False
+        found.append(yes if i and said_yes[i - 1] == yes else before)
+    return found
 
 
 def together(tallies: Sequence[Tally]) -> Tally:

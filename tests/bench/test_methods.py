@@ -21,9 +21,10 @@ from bench.methods.figures import FIGURES, Figure, over, summary
 from bench.methods.flops import costs_of, tower_merging
 from bench.methods.page import BEGIN, END, with_block
 from bench.methods.plan import EVERY_TOKEN, LAST_4, NO_PICTURE, Plan, Setting, Sight
-from bench.methods.results import OtherPlan, Results
+from bench.methods.results import Results
 from bench.methods.tape import Tape, asked, record
 from bench.methods.trial import Bench, Reply, Trial, as_trial
+from bench.results import OtherPlan
 from models.backbone import Backbone
 from models.checkpoint import Checkpoint
 from models.kv.prune import Policy
@@ -76,7 +77,7 @@ def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
     assert command.main(argv, again.append) == 0
     assert (tmp_path / "bench-methods.jsonl").read_text().splitlines() == lines, "what is known was done again"
     assert [line for line in again if line.startswith("|")] == report
-    with pytest.raises(Trouble, match=r"streams.*give --out another folder"):
+    with pytest.raises(Trouble, match=r"streams.*give another --out"):
         command.main([*argv, "--streams", "2"], again.append)
 
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.results import OtherPlan
 from bench.watch import asks, command, films, scoring, variants
 from bench.watch import plan as plans
 from bench.watch.asks import Ask
 from bench.watch.plan import Plan
 from bench.watch.programme import Programme
 from bench.watch.report import report
-from bench.watch.resume import OtherPlan, Results
+from bench.watch.resume import Results
 from bench.watch.scoring import Answered
 from bench.watch.standing import Visit
 from bench.watch.systems import LONGWATCH, SYSTEMS, Heard, Look, Panel, Variants, evidence, recent
@@ -51,7 +52,8 @@ def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
         assert row["count"] > 0
         assert set(row["shares"]) == set(SYSTEMS)
         assert all(0 <= s["low"] <= s["right"] <= s["high"] <= 1 for s in row["shares"].values())
-    assert numbers["standing"].keys() == {"longwatch", "last 4", "last frame"}
+    systems = {"longwatch", "last 4", "last frame"}
+    assert numbers["standing"].keys() == systems | {f"{name}, two looks agreeing" for name in systems}
     assert len(numbers["goals"]) == 4 + 2 * len(scoring.AGE_NAMES)
     kept = numbers["kept"][units[1]]
     assert 0 < kept["held"] <= kept["committed"] < kept["raw_tokens"]
@@ -66,7 +68,7 @@ def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
     assert command.main(argv, again.append) == 0
     assert (tmp_path / "bench-watch.jsonl").read_text().splitlines() == lines, "a known stream was watched again"
     assert [line for line in again if line.startswith("|")] == report
-    with pytest.raises(Trouble, match=r"days 1, now 2.*give --out another folder"):
+    with pytest.raises(Trouble, match=r"days 1, now 2.*give another --out"):
         command.main([*argv, "--days", "2"], again.append)
 
 

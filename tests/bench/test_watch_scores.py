@@ -47,6 +47,18 @@ def test_alerts_are_tallied() -> None:
     assert standing.tally(times, [False] * 101, visits).f1 == 0.0
 
 
+def test_a_change_of_answer_is_said_once_two_looks_agree() -> None:
+    said = [True, False, True, True, False, True, False, False, True]
+    assert standing.sure(said) == [False, False, False, True, True, True, True, False, False]
+    assert standing.sure([True, True, True]) == [False, True, True] and standing.sure([]) == []
+    visit = Visit(10.0, 9.0, 14.0)
+    yes = [t in {3, 10, 11, 13, 14} for t in range(30)]  # a flicker, and a gap while it is there
+    times = [float(t) for t in range(30)]
+    raw, twice = standing.tally(times, yes, [visit]), standing.tally(times, standing.sure(yes), [visit])
+    assert (raw.hits, raw.false_alarms, raw.duplicates) == (1, 1, 1)
+    assert (twice.hits, twice.false_alarms, twice.duplicates) == (1, 0, 0) and twice.delays_s == (1.0,)
+
+
 def test_right_is_exact_but_for_case_and_space() -> None:
     assert scoring.is_right(answered("not seen", " Not  seen"), LONGWATCH)
     for wrong in ("not seen.", "seen", "", "a not seen"):

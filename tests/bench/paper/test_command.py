@@ -17,7 +17,7 @@ from bench.paper.published import PUBLISHED
 from bench.paper.report import lines, numbers, score
 from bench.paper.resume import Answered, Answers
 from bench.paper.viewer import NAMES, TooLong, Viewer
-from bench.watch.resume import OtherPlan
+from bench.results import OtherPlan
 from models.checkpoint import Card, Checkpoint
 from models.cross_dynamics import CrossDynamics
 from models.reducers.clip import Clip, Reduced
@@ -79,7 +79,7 @@ def test_a_second_run_asks_only_what_is_new(tmp_path: Path) -> None:
     _, said, again = run("nextqa_mc", folder, out)
     assert again == told and out.with_suffix(".jsonl").read_text().splitlines() == both
     assert sum(line.endswith(", known") for line in said) == 2
-    with pytest.raises(Trouble, match=r"rows 12, now 13.*give --out another file"):
+    with pytest.raises(Trouble, match=r"rows 12, now 13.*give another --out"):
         run("nextqa_mc", folder, out, "--rows", "13")
 
 
