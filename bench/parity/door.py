@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 256 << 20  # of the file, and of all that is in it once unpacked
 MOST_ARRAYS = 10_000
+# What a file can make its readers raise: no zip, a broken deflate stream, an early end, a disk that fails, one of the
+# compressions that zipfile does not know, a locked member, and a header that numpy cannot make sense of.
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from models.answerer import TextAnswerer
 from models.kv.fork import View
 from models.kv.ledger import Entry
 from models.memory import Memory
@@ -76,6 +79,37 @@ def parent_state(mem: Memory) -> list[Tensor]:
     """Every tensor that forks share."""
     shown = mem._hot.slab.view()
     return [t for b in mem._hot.in_view() for t in (b.raw, b.values)] + [shown.keys, shown.values]
+
+
+@contextmanager
+def untouched(mem: Memory) -> Iterator[None]:
+    """Whatever forks go through inside: afterwards each shared tensor and the ledger are bit for bit what they were."""
+    before, pointers = [t.clone() for t in parent_state(mem)], [t.data_ptr() for t in parent_state(mem)]
+    ledger = mem.ledger.state()
+    yield
+    assert all(torch.equal(a, b) for a, b in zip(parent_state(mem), before, strict=True))
+    assert [t.data_ptr() for t in parent_state(mem)] == pointers
+    assert mem.ledger.state() == ledger
+
+
+def ask_until(end: str, mem: Memory, answerer: TextAnswerer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One question that is answered (`finish`), stopped after a word (`cancel`), or breaks: `fail`, `fail inside`."""
+    view = mem.fork(ask("what was there before?"))
+    words = answerer.answer(view)
+    if end.startswith("fail"):
+        if end == "fail":
+            monkeypatch.setattr(View, "say", lambda *_: 1 / 0)
+        else:  # in the middle of a pass
+            monkeypatch.setattr(mem.backbone.language_model.layers[-1].mlp, "forward", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(words)
+        monkeypatch.undo()
+    else:
+        next(words, None)
+        if end == "finish":
+            list(words)
+        words.close()  # type: ignore[attr-defined]
+    assert view.closed
 
 
 def check(mem: Memory) -> None:

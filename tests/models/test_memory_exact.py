@@ -15,10 +15,9 @@ from models.attention import NAME
 from models.backbone import Backbone
 from models.checkpoint import CheckpointError
 from models.kv import prune
-from models.kv.fork import View
 from models.memory import Memory
 from models.prompt import embed
-from tests.models.exact import forgetful, parent_state, plain, read, watched
+from tests.models.exact import ask_until, forgetful, plain, read, untouched, watched
 from tests.models.scripted import ask, frame, memory, tiny_backbone, tiny_checkpoint
 
 NEAR: dict[str, Any] = {"rtol": 0.0, "atol": 1e-5}
@@ -118,28 +117,13 @@ def test_rendering_in_steps_is_rendering_at_once() -> None:
     assert torch.equal(grown, mem._hot.slab.view().keys)
 
 
-@pytest.mark.parametrize("end", ["finish", "cancel", "fail"])
+@pytest.mark.parametrize("end", ["finish", "cancel", "fail", "fail inside"])
 def test_a_fork_leaves_its_parent_bit_identical(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mem = memory(hot_blocks=4)
     feed(mem, range(31))
-    before, pointers = [t.clone() for t in parent_state(mem)], [t.data_ptr() for t in parent_state(mem)]
-    ledger, alone = mem.ledger.state(), read(mem)
-    view = mem.fork(ask("what was there before?"))
-    words = TextAnswerer(mem.backbone).answer(view)
-    if end == "fail":
-        monkeypatch.setattr(View, "say", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            list(words)
-        monkeypatch.undo()
-    else:
-        next(words, None)
-        if end == "finish":
-            list(words)
-        words.close()  # type: ignore[attr-defined]
-    assert view.closed
-    assert all(torch.equal(a, b) for a, b in zip(parent_state(mem), before, strict=True))
-    assert [t.data_ptr() for t in parent_state(mem)] == pointers
-    assert mem.ledger.state() == ledger
+    alone = read(mem)
+    with untouched(mem):
+        ask_until(end, mem, TextAnswerer(mem.backbone), monkeypatch)
     assert torch.equal(read(mem), alone)
 
 

@@ -16,9 +16,8 @@ from models.inner.fastv import FastV
 from models.inner.holitom import HoliTom
 from models.inner.mustdrop import MustDrop
 from models.kv.budget import TooSmall
-from models.kv.fork import View
 from models.memory import Memory
-from tests.models.exact import check, parent_state
+from tests.models.exact import ask_until, check, untouched
 from tests.models.inner.looking import WORDS, hidden, said, use
 from tests.models.scripted import ask, frame, memory, tiny_checkpoint
 from tests.models.yard import camera, seen, watch
@@ -95,27 +94,9 @@ def test_memory_is_bit_identical_after_a_question(
     kind: str, inner: str, decode: str, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mem = fed(kind, inner=inner, decode=decode)
-    before, pointers = [t.clone() for t in parent_state(mem)], [t.data_ptr() for t in parent_state(mem)]
-    ledger, alone = mem.ledger.state(), hidden(mem, SAYS)
-    view = mem.fork(ask("what was there before?"))
-    words = TextAnswerer(mem.backbone, "answer").answer(view)
-    if end.startswith("fail"):
-        if end == "fail":
-            monkeypatch.setattr(View, "say", lambda *_: 1 / 0)
-        else:  # in the middle of a pass, when rows have left already
-            monkeypatch.setattr(mem.backbone.language_model.layers[-1].mlp, "forward", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            list(words)
-        monkeypatch.undo()
-    else:
-        next(words, None)
-        if end == "finish":
-            list(words)
-        words.close()  # type: ignore[attr-defined]
-    assert view.closed
-    assert all(torch.equal(a, b) for a, b in zip(parent_state(mem), before, strict=True))
-    assert [t.data_ptr() for t in parent_state(mem)] == pointers
-    assert mem.ledger.state() == ledger
+    alone = hidden(mem, SAYS)
+    with untouched(mem):
+        ask_until(end, mem, TextAnswerer(mem.backbone, "answer"), monkeypatch)
     assert torch.equal(hidden(mem, SAYS), alone)
     if kind == "tiny":
         check(mem)
