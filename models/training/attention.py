@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -80,31 +80,40 @@ def _packed_attention(
     notes: tuple[Note, ...] = kwargs.get("notes", ())
     scale = float(kwargs["scaling"])
     groups = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    whole = []
-    for b, (context, length, mask) in enumerate(zip(tails.contexts, tails.lengths, tails.masks, strict=True)):
-        one = slice(b, b + 1)
-        q, k, v = query[one, :, :length], key[one, :, :length], value[one, :, :length]
-        seen = scaled_dot_product_attention(
-            q[:, :, :context], k[:, :, :context], v[:, :, :context], is_causal=True, scale=scale
-        )
-        asked = scaled_dot_product_attention(q[:, :, context:], k, v, attn_mask=mask.to(q.device), scale=scale)
-        whole.append(torch.nn.functional.pad(torch.cat([seen, asked], 2), (0, 0, 0, query.shape[2] - length)))
+    # Parts are split off, never sliced: backwards, each slice would fill a tensor of the whole size.
+    queries = query.unbind(0)
+    keys, values = key.repeat_interleave(groups, 1).unbind(0), value.repeat_interleave(groups, 1).unbind(0)
+    whole = [_attend(q, k, v, tails, b, scale) for b, (q, k, v) in enumerate(zip(queries, keys, values, strict=True))]
     for note in notes:
         if note.layer == module.layer_idx and len(note.at):
-            note.log_shares = _log_shares(query, key, tails, note, scale)
-    return torch.cat(whole).transpose(1, 2), None
+            note.log_shares = _log_shares(queries, keys, tails, note, scale)
+    return torch.stack(whole).transpose(1, 2), None
 
 
-def _log_shares(query: Tensor, key: Tensor, tails: Tails, note: Note, scale: float) -> Tensor:
+def _attend(query: Tensor, key: Tensor, value: Tensor, tails: Tails, batch: int, scale: float) -> Tensor:
+    """(heads, S, d) of one history to the same."""
+    context, length = tails.contexts[batch], tails.lengths[batch]
+    parts = [context, length - context, query.shape[1] - length]
+    (q, asked, _), (k, k_asked, _), (v, v_asked, _) = (x[None].split(parts, 2) for x in (query, key, value))
+    seen = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    k, v, mask = torch.cat([k, k_asked], 2), torch.cat([v, v_asked], 2), tails.masks[batch].to(q.device)
+    found = scaled_dot_product_attention(asked, k, v, attn_mask=mask, scale=scale)
+    return torch.nn.functional.pad(torch.cat([seen, found], 2)[0], (0, 0, 0, parts[2]))
+
+
+def _log_shares(queries: Sequence[Tensor], keys: Sequence[Tensor], tails: Tails, note: Note, scale: float) -> Tensor:
     """(m, S) log attention of the noted head at the noted rows, all of which belong to questions."""
-    b, row = note.at[:, 0], note.at[:, 1]
-    scores = torch.einsum("md,msd->ms", query[b, note.head, row], key[b, note.head]) * scale
-    seen = torch.zeros_like(scores, dtype=torch.bool)
-    for i, (batch, at) in enumerate(note.at.tolist()):
-        mask = tails.masks[batch]
-        seen[i, : mask.shape[1]] = mask[at - tails.contexts[batch]].to(seen.device)
-    return scores.masked_fill(~seen, float("-inf")).log_softmax(1)
+    found, order = [], []
+    for batch, (query, key) in enumerate(zip(queries, keys, strict=True)):
+        mine = (note.at[:, 0] == batch).nonzero()[:, 0]
+        rows = note.at[mine, 1]
+        seen = tails.masks[batch][rows - tails.contexts[batch]].to(query.device)
+        scores = query[note.head][rows.to(query.device)] @ key[note.head].T * scale
+        hidden = torch.nn.functional.pad(~seen, (0, scores.shape[1] - seen.shape[1]), value=True)
+        found.append(scores.masked_fill(hidden, float("-inf")))
+        order.append(mine)
+    back = torch.cat(order).argsort().to(queries[0].device)
+    return torch.cat(found)[back].log_softmax(1)
 
 
 AttentionInterface.register(NAME, _packed_attention)

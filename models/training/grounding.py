@@ -23,33 +23,43 @@ if TYPE_CHECKING:
     from models.training.lessons import Teacher
 
 WORD_NORM = 1.0
-PICTURE_NORM = 1.5
 RIDGE = 1e-2  # of the mean variance: directions of rare classes stay tame
 
 
 @torch.no_grad()
-def ground(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int = 1200, seed: int = 0) -> float:
-    """Scale the projector and start the words of all labels; returns the factor that tokens shrank by."""
+def ground(checkpoint: Checkpoint, teacher: Teacher, *, norm: float, pictures: int = 1200, seed: int = 0) -> None:
+    """Give tokens their size and start the words of all labels."""
     tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
-    factor = PICTURE_NORM / float(tokens.norm(dim=1).mean())
-    last = checkpoint.model.model.multi_modal_projector.linear_2
-    last.weight.mul_(factor)
-    last.bias.mul_(factor)
+    _size(checkpoint, tokens, norm)
     words = checkpoint.model.model.language_model.embed_tokens.weight
     words.copy_(normalize(torch.randn(words.shape, generator=torch.Generator().manual_seed(seed)), dim=1) * WORD_NORM)
     for names, directions in _named_directions(teacher, tokens, labels):
         _start(words, checkpoint.tokenizer.get_vocab(), names, directions)
-    return factor
 
 
 @torch.no_grad()
-def ground_new(checkpoint: Checkpoint, teacher: Teacher, known: Collection[str], *, pictures: int, seed: int) -> None:
-    """Start only the words that an older vocabulary did not have; what was learned of the others stays."""
+def ground_new(
+    checkpoint: Checkpoint, teacher: Teacher, known: Collection[str], *, norm: float, pictures: int, seed: int
+) -> None:
+    """Give tokens their size, and start only the words that an older vocabulary did not have; the others stay."""
     tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
+    _size(checkpoint, tokens, norm)
     words = checkpoint.model.model.language_model.embed_tokens.weight
     new = {token: i for token, i in checkpoint.tokenizer.get_vocab().items() if token not in known}
     for names, directions in _named_directions(teacher, tokens, labels):
         _start(words, new, names, directions)
+
+
+def _size(checkpoint: Checkpoint, tokens: Tensor, norm: float) -> None:
+    """Tokens to a mean length of `norm`, and what the dynamics mix into them with it.
+
+    Layers normalise what they read, so they give what they gave; only how much of a row is still seen behind what they
+    add to it changes. A language model that has been trained for hours adds a hundred times what it began with.
+    """
+    factor = norm / float(tokens.norm(dim=1).mean())
+    last = checkpoint.model.model.multi_modal_projector.linear_2
+    for weight in (last.weight, last.bias, checkpoint.cross_dynamics.out.weight):
+        weight.mul_(factor)
 
 
 @torch.no_grad()

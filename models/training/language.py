@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy
 
 from models.prompt import Layout
 from models.training import pointing
@@ -19,22 +19,23 @@ from models.training.attention import Note, packed_attention
 from models.training.course import narrow
 from models.training.histories import History, compose, fuse, glance
 from models.training.packing import Packed, Packer
+from models.training.telling import Telling
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
+    from models.rows import Rows
     from models.training.course import Course
     from models.training.lessons import Teacher
     from models.training.tokens import RunTokens
 
-# columns of Rows.motion that the fused tokens must still tell (positions, velocity, entry, exit, ends): an auxiliary
-# head on these made "where" and "moving" learnable in minutes, without it they stay at chance (docs/LOG.md)
-TOLD = (2, 3, 6, 7, 8, 9, 10, 11, 12, 14)
-LOSSES = ("words", "joined", "asked", "fetched", "said")
+LOSSES = ("words", "told", "kept", "joined", "asked", "fetched", "said")
 ABSENT = 2.0  # weight of an answer about what was not there: to invent is worse than to miss
 POINTING = 1.0  # weight of looking at the right rows beside saying the right words
+TELLING = 0.5  # weight of rows that tell where things were
+READ = pointing.SAID[0]  # the layer at which answers are read off the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def train_language(
     save: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
     """Train until the course is over; returns accuracy per question kind on runs that were not trained on."""
-    students = _Students(checkpoint, teacher, plan)
+    students = _Students(checkpoint, teacher, runs, plan)
     optimiser = torch.optim.AdamW(students.groups(), lr=plan.learning_rate, betas=(0.9, 0.98))
     if found := course.resume():
         students.load_state_dict(found["students"])
@@ -131,7 +132,7 @@ def _words(logits: Tensor, packed: Packed, histories: list[History]) -> Tensor:
 class _Students(nn.Module):
     """The trained parts, with the heads that are thrown away afterwards."""
 
-    def __init__(self, checkpoint: Checkpoint, teacher: Teacher, plan: LanguagePlan) -> None:
+    def __init__(self, checkpoint: Checkpoint, teacher: Teacher, runs: list[RunTokens], plan: LanguagePlan) -> None:
         super().__init__()
         model: Any = checkpoint.model
         probe = pointing.fit_probe(checkpoint, teacher, pictures=plan.probe_pictures, seed=plan.seed)
@@ -139,7 +140,8 @@ class _Students(nn.Module):
         self.dynamics = checkpoint.cross_dynamics.train()
         self.language = model.model.language_model.train()
         self.newline = model.model.image_newline
-        self.told = nn.Linear(checkpoint.dim, len(TOLD)).to(checkpoint.device)
+        self.told = Telling(checkpoint.dim, runs).to(checkpoint.device)  # by the fused rows
+        self.kept = Telling(checkpoint.dim, runs).to(checkpoint.device)  # and by what the layers make of them
         self._head = [model.lm_head]  # tied to the embedding, so not ours twice
         layout = Layout(checkpoint.tokenizer, int(model.config.video_token_id))
         self.packer = Packer(layout, self.language.embed_tokens, self.newline, int(checkpoint.tokenizer.eos_token_id))
@@ -161,13 +163,15 @@ class _Students(nn.Module):
         packed = self.packer.pack(histories, fused)
         looks = self.pointer.looks(histories, packed.laid, packed.embeds.shape[1])
         notes = tuple(look.note() for look in looks)
-        words = _words(self._logits(packed, notes), packed, histories)
+        logits, states = self._read(packed, notes)
+        words = _words(logits, packed, histories)
         looked = torch.stack([look.miss(note) for look, note in zip(looks, notes, strict=True)])
         shown = [rows for h in histories for rows in [*(block.rows for block in h.blocks), *h.instant]]
-        motion = torch.cat([rows.motion for rows in shown]).float()
-        told = self.told(torch.cat([t for tokens in fused for t in tokens]))
-        loss = words + 0.5 * mse_loss(told.float(), motion[:, list(TOLD)].to(told.device)) + POINTING * looked.sum()
-        return loss, np.array([float(words.detach()), *looked.tolist()])
+        motion = torch.cat([rows.motion for rows in shown])
+        told = self.told.miss(torch.cat([t for tokens in fused for t in tokens]), motion)
+        kept = self.kept.miss(states[*_places(packed, shown)], motion)
+        loss = words + TELLING * (told + kept) + POINTING * looked.sum()
+        return loss, np.array([float(x.detach()) for x in (words, told, kept, *looked)])
 
     @torch.no_grad()
     def examine(
@@ -180,7 +184,7 @@ class _Students(nn.Module):
         for _ in range(batches):
             histories = _draw(held_out, teacher, replace(plan, batch=4), rng, 1.0)
             packed = self.packer.pack(histories, fuse(histories, self.dynamics))
-            hit = self._logits(packed).argmax(1) == packed.answer_ids
+            hit = self._read(packed)[0].argmax(1) == packed.answer_ids
             items = [item for h in histories for item in h.items]
             whole = torch.ones(len(items)).scatter_reduce_(0, packed.owner.cpu(), hit.float().cpu(), "amin")
             for item, value in zip(items, whole.tolist(), strict=True):
@@ -189,15 +193,24 @@ class _Students(nn.Module):
         self.train()
         return {kind: sum(values) / len(values) for kind, values in right.items()}
 
-    def _logits(self, packed: Packed, notes: tuple[Note, ...] = ()) -> Tensor:
-        """(n, V) logits at the rows whose next token is an answer token."""
+    def _read(self, packed: Packed, notes: tuple[Note, ...] = ()) -> tuple[Tensor, Tensor]:
+        """(n, V) logits at the rows whose next token is an answer token, and (B, S, D) states before layer `READ`."""
         with packed_attention(self.language):
             out = self.language(
                 inputs_embeds=packed.embeds,
                 position_ids=packed.positions,
                 use_cache=False,
+                output_hidden_states=True,
                 tails=packed.tails,
                 notes=notes,
             )
         hidden = out.last_hidden_state[packed.answer_at[:, 0], packed.answer_at[:, 1]]
-        return self._head[0](hidden)  # type: ignore[no-any-return]
+        return self._head[0](hidden), out.hidden_states[READ]
+
+
+def _places(packed: Packed, shown: list[Rows]) -> tuple[Tensor, Tensor]:
+    """Of all rows that are shown, in order: which history of the batch, and which row of its sequence."""
+    firsts = [(b, first) for b, laid in enumerate(packed.laid) for first in laid.rows]
+    batch = [torch.full((len(rows.embeds),), b) for (b, _), rows in zip(firsts, shown, strict=True)]
+    row = [torch.arange(first, first + len(rows.embeds)) for (_, first), rows in zip(firsts, shown, strict=True)]
+    return torch.cat(batch), torch.cat(row)

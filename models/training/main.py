@@ -108,9 +108,10 @@ def _tower(plan: TrainPlan, teacher: Teacher, say: Callable[[str], None]) -> Che
         )
         few = max(64, plan.pictures // 5)
         if before is None:
-            ground(checkpoint, teacher, pictures=few, seed=plan.seed)
+            ground(checkpoint, teacher, norm=plan.picture_norm, pictures=few, seed=plan.seed)
         else:
-            ground_new(checkpoint, teacher, before.tokenizer.get_vocab().keys(), pictures=few, seed=plan.seed)
+            known = before.tokenizer.get_vocab().keys()
+            ground_new(checkpoint, teacher, known, norm=plan.picture_norm, pictures=few, seed=plan.seed)
         depth = fit_depth(checkpoint, teacher, pictures=2 * plan.pictures, seed=plan.seed, say=say)
         seeing = replace(checkpoint, card=Card(NAME, MEMORY, {"tower": scores}), depth=depth)
         save_checkpoint(seeing, folder, torch.float32)

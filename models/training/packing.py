@@ -104,16 +104,10 @@ class Packer:
         return self.layout.answer(text, self.end_id)[0].ids
 
     def _embed(self, parts: list[Part]) -> Tensor:
-        ids = torch.tensor([i for part in parts for i in part.ids], dtype=torch.long)
-        words = self.embedding(ids.to(self.newline.device))
-        rows, at = [], 0
-        for part in parts:
-            if part.embeds is None:
-                rows.append(words[at : at + len(part.ids)])
-                at += len(part.ids)
-            else:
-                rows.append(part.embeds)
-        return torch.cat(rows)
+        told = [part.ids for part in parts if part.embeds is None]
+        ids = torch.tensor([i for its in told for i in its], dtype=torch.long)
+        words = iter(self.embedding(ids.to(self.newline.device)).split([len(its) for its in told]))
+        return torch.cat([next(words) if part.embeds is None else part.embeds for part in parts])
 
 
 def _where(history: History, context: list[Part], tails: list[list[Part]]) -> Laid:
