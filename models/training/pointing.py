@@ -147,7 +147,8 @@ class Pointer:
         for place, (at, digit) in enumerate(digits[:2], start=1):
             looks.append((at, shown.rows([(f"digit{place}", digit + 1)], None, about)))
         if item.there and not looks:  # a colour, a side, yes: read off the thing itself when it was there
-            looks.append((0, self._things_of(item, shown, shown.during(item, about))))
+            things = self._things_of(item, shown, shown.during(item, about))
+            looks += [(at, things) for at in range(len(ids) - 1)]  # at each word: only the last of "on the left" tells
         return ((at, look) for at, look in looks if look is not None)
 
     def _things_of(self, item: Item, shown: _Shown, here: Tensor) -> Tensor | None:

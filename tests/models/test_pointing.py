@@ -142,6 +142,7 @@ def test_what_tells_the_answer_is_looked_at_where_the_answer_begins(bundled: Che
         Asked("past", "What colour was the cat?", "not seen", there=False),
         Asked("past", "How many things were there?", "two", shown=(*red_car, ("dog", "blue"))),
         Asked("present", "What colour is the dog?", "red", shown=(("dog", "red"),)),
+        Asked("past", "Where did the red car go?", "on the left", shown=red_car, evidence_span=(0.0, 0.9)),
     )
     history, packed = laid_out(bundled, *items)
     laid = packed.laid[0]
@@ -154,6 +155,7 @@ def test_what_tells_the_answer_is_looked_at_where_the_answer_begins(bundled: Che
         (begins[0], [first + 1]),
         (begins[3], [first + 1, second]),
         (begins[4], [now + 1]),
+        *((begins[5] + word, [first + 1]) for word in range(3)),  # the last of three words is the one that tells
     ]
 
 
