@@ -17,7 +17,7 @@ from models.memory import Memory, open_memory
 from stream.flow import MediaEpoch, Tokens
 
 EPOCH = MediaEpoch(1.7e9)
-SMALL = MemoryConfig(budget=1, warm_fraction=0.1, cold_fraction=0.03, max_forks=1, base_codes=64, spawn_below=0.85)
+SMALL = MemoryConfig(budget=1, warm_fraction=0.1, cold_fraction=0.03, max_forks=1, base_codes=48, spawn_below=0.9)
 BUSY = 1.0  # a frame may seem twice as dear here: other work shares the machine, and parts are short
 
 
@@ -51,7 +51,7 @@ def test_nothing_grows(reel: Reel, smallest: Memory) -> None:
     kinds = {block.state for block in (*held.blocks, *held.recent)}
     assert {"hot", "warm", "cold", "merged"} <= kinds, "it was never full: a run that shows nothing"
     assert all(part.codes == SMALL.base_codes for part in parts) and smallest.perception.base.merges > 100
-    assert len(said) == 6 and len(render(parts)) == 8 and render(parts)[-1].endswith("| 64 |")
+    assert len(said) == 6 and len(render(parts)) == 8 and render(parts)[-1].endswith(f"| {SMALL.base_codes} |")
 
 
 def test_a_leak_is_noticed(reel: Reel, smallest: Memory) -> None:
