@@ -218,6 +218,13 @@ def test_a_wrong_command_line(capsys: pytest.CaptureFixture[str], argv: list[str
     assert word in err
 
 
+@pytest.mark.parametrize("name", run_stream.benches())
+def test_every_measurement_that_is_offered_can_be_run(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_stream.main(["bench", name, "--help"])
+    assert ended.value.code == 0 and "--" in capsys.readouterr().out
+
+
 def test_asking_where_nothing_answers(capsys: pytest.CaptureFixture[str]) -> None:
     from stream.http.server import bind
 

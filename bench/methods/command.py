@@ -27,6 +27,7 @@ from typing import Any, cast, get_args
 
 import torch
 
+from bench._results import OtherPlan
 from bench.methods import plan as plans
 from bench.methods.figures import Summary, summary
 from bench.methods.page import with_block
@@ -36,7 +37,6 @@ from bench.methods.report import for_the_page, percent, tables
 from bench.methods.results import Results
 from bench.methods.tape import Tape, asked, record
 from bench.methods.trial import Bench
-from bench.results import OtherPlan
 from bench.watch.plan import Split
 from bench.watch.progress import Progress
 from models.backbone import Backbone

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench._results import ResultLines
 from bench.methods.trial import Trial, as_trial
-from bench.results import ResultLines
 
 
 class Results:

@@ -21,6 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench._results import OtherPlan
 from bench.paper.datasets import DATASETS, question_of
 from bench.paper.film import Unreadable
 from bench.paper.items import BadData, Item
@@ -29,7 +30,6 @@ from bench.paper.report import lines, numbers
 from bench.paper.resume import Answered, Answers
 from bench.paper.shelf import Shelf
 from bench.paper.viewer import NAMES, Look, TooLong, Viewer
-from bench.results import OtherPlan
 from bench.watch.progress import Progress
 from models.backbone import Backbone
 from models.checkpoint import Checkpoint, open_checkpoint

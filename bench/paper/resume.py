@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.results import ResultLines
+from bench._results import ResultLines
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast, get_args
 
-from bench.results import OtherPlan
+from bench._results import OtherPlan
 from bench.watch import plan as plans
 from bench.watch.page import write_page
 from bench.watch.plan import Plan, Split, Unit

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.results import ResultLines
+from bench._results import ResultLines
 from bench.watch.scoring import Answered
 from bench.watch.standing import Visit
 from bench.watch.watching import Kept, Outcome

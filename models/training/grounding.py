@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from models.training.lessons import Teacher
 
 WORD_NORM = 1.0
+PICTURE_NORM = 1.5  # of a new checkpoint; a trained one has grown its own
 RIDGE = 1e-2  # of the mean variance: directions of rare classes stay tame
 
 
 @torch.no_grad()
-def ground(checkpoint: Checkpoint, teacher: Teacher, *, norm: float, pictures: int = 1200, seed: int = 0) -> None:
-    """Give tokens their size and start the words of all labels."""
+def ground(checkpoint: Checkpoint, teacher: Teacher, *, norm: float = 0.0, pictures: int = 1200, seed: int = 0) -> None:
+    """Give tokens their size (0: `PICTURE_NORM`) and start the words of all labels."""
     tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
-    _size(checkpoint, tokens, norm)
+    _size(checkpoint, tokens, norm or PICTURE_NORM)
     words = checkpoint.model.model.language_model.embed_tokens.weight
     words.copy_(normalize(torch.randn(words.shape, generator=torch.Generator().manual_seed(seed)), dim=1) * WORD_NORM)
     for names, directions in _named_directions(teacher, tokens, labels):
@@ -41,9 +42,10 @@ def ground(checkpoint: Checkpoint, teacher: Teacher, *, norm: float, pictures: i
 def ground_new(
     checkpoint: Checkpoint, teacher: Teacher, known: Collection[str], *, norm: float, pictures: int, seed: int
 ) -> None:
-    """Give tokens their size, and start only the words that an older vocabulary did not have; the others stay."""
+    """Give tokens another size (0: they keep theirs); start only the words that an older vocabulary did not have."""
     tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
-    _size(checkpoint, tokens, norm)
+    if norm:
+        _size(checkpoint, tokens, norm)
     words = checkpoint.model.model.language_model.embed_tokens.weight
     new = {token: i for token, i in checkpoint.tokenizer.get_vocab().items() if token not in known}
     for names, directions in _named_directions(teacher, tokens, labels):

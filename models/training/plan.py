@@ -23,7 +23,7 @@ class TrainPlan:
     tower_minutes: float = 40.0
     pictures: int = 6000
     tower_rate: float = 1e-3
-    picture_norm: float = 1.5
+    picture_norm: float = 0.0
     runs: int = 820
     held_out: int = 60
     workers: int = 2

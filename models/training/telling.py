@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from models.rows import Rows
     from models.training.tokens import RunTokens
 
+# fmt: off
 TOLD = (
-    *("mean_x", "mean_y", "velocity_x", "velocity_y", "entry", "exit"),
-    *("at_start", "at_end", "first_x", "last_x"),
+    "mean_x", "mean_y", "velocity_x", "velocity_y", "entry", "exit", "at_start", "at_end", "first_x", "last_x",
 )
+# fmt: on
 _COLUMNS = [MOTION_NAMES.index(name) for name in TOLD]
 _ENOUGH = 200  # runs whose rows say how much each of these differs
 

@@ -14,6 +14,7 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench._results import OtherPlan
 from bench.methods import command
 from bench.methods import plan as plans
 from bench.methods.budgeted import FEWEST, Budgeted, stretched
@@ -24,7 +25,6 @@ from bench.methods.plan import EVERY_TOKEN, LAST_4, NO_PICTURE, Plan, Setting, S
 from bench.methods.results import Results
 from bench.methods.tape import Tape, asked, record
 from bench.methods.trial import Bench, Reply, Trial, as_trial
-from bench.results import OtherPlan
 from models.backbone import Backbone
 from models.checkpoint import Checkpoint
 from models.kv.prune import Policy

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.results import OtherPlan
+from bench._results import OtherPlan
 from bench.watch import asks, command, films, scoring, variants
 from bench.watch import plan as plans
 from bench.watch.asks import Ask

@@ -12,6 +12,7 @@ from models.dynamics_map import MOTION_NAMES
 from models.rows import MOTION_FEATURES, Rows
 from models.training.grounding import ground_new, look_at_cells
 from models.training.lessons import Teacher
+from models.training.plan import TrainPlan
 from models.training.telling import TOLD, Telling
 from models.training.tokens import Moment, RunTokens
 from stream.sources.simulated.teacher import SimulatedTeacher
@@ -57,3 +58,6 @@ def test_a_size_for_rows_changes_how_much_is_left_of_them_and_nothing_that_layer
     assert torch.allclose(normalize(after, dim=1), normalize(before, dim=1), atol=1e-5)
     assert torch.allclose(checkpoint.cross_dynamics.out.weight, factor * mixed)
     assert torch.equal(checkpoint.model.model.language_model.embed_tokens.weight, words)
+    ground_new(checkpoint, teacher, known, norm=TrainPlan().picture_norm, pictures=16, seed=3)
+    again, _ = look_at_cells(checkpoint, teacher, 16, 3)
+    assert torch.equal(again, after), "who goes on from a checkpoint without a word keeps its size"

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import run_stream
+from bench._results import OtherPlan
 from bench.paper import command
 from bench.paper.film import frames_of
 from bench.paper.items import Item
@@ -17,7 +18,6 @@ from bench.paper.published import PUBLISHED
 from bench.paper.report import lines, numbers, score
 from bench.paper.resume import Answered, Answers
 from bench.paper.viewer import NAMES, TooLong, Viewer
-from bench.results import OtherPlan
 from models.checkpoint import Card, Checkpoint
 from models.cross_dynamics import CrossDynamics
 from models.reducers.clip import Clip, Reduced
