@@ -34,7 +34,7 @@ def attend(
         scale=scale,
     )
     mass = _mass(query[:, n - watch :], keys, scale) if watch else None
-    return out.view(heads, n, d).transpose(0, 1), mass
+    return out.reshape(heads, n, d).transpose(0, 1), mass  # CUDA kernels lay it out as they like
 
 
 def _mass(query: Tensor, keys: Tensor, scale: float) -> Tensor:

@@ -154,7 +154,7 @@ class Bench:
     def _config(self, setting: Setting, tape: Tape) -> tuple[MemoryConfig, PerceptionConfig]:
         """Room for the whole stream, so that the share alone decides; but where forgetting is what is compared."""
         usual = MemoryConfig().with_recommended(self._checkpoint.card.memory)
-        config = replace(usual, **setting.config)
+        config = replace(usual, **{"length": "fixed", **setting.config})  # so many rows are what is compared
         dim, grid = self._checkpoint.dim, self._checkpoint.grid
         perception = stretched(config.perception(), setting.share, grid[0] * grid[1], tape.fps)
         if perception.length == "adaptive":

@@ -145,7 +145,11 @@ def _costs(outcomes: Sequence[Outcome]) -> Table:
         "written to memory a minute",
         "of raw",
     ]
-    names += ["at hand at the end, of raw per stream-hour", "in all tiers, of raw per stream-hour", "most bytes held"]
+    names += [
+        "at hand at the end, of raw per stream-hour",
+        "in all tiers, of raw: visual + words of time stamps",
+        "most bytes held",
+    ]
     names += [f"first word, {system}, p50 / p95" for system in (LONGWATCH, LAST_4)]
     note = "Raw: every token of every frame at full rate over the media time, quiet hours included."
     rows = [[name, *cells] for name, *cells in zip(names, *columns, strict=True)] if columns else []
@@ -162,7 +166,7 @@ def _cost(outcomes: Sequence[Outcome]) -> list[str]:
         f"{sum(k.committed for k in kept) / minutes:.1f}",
         f"{100 * sum(k.committed for k in kept) / raw:.2f} %",
         f"{100 * sum(k.in_reach for k in kept) / raw:.3f} %",
-        f"{100 * goals.held_share(kept):.3f} %",
+        f"{100 * goals.held_share(kept):.3f} % + {100 * sum(k.words for k in kept) / raw:.3f} %",
         f"{max(k.most_bytes for k in kept) / 2**20:.1f} MiB",
     ]
     for system in (LONGWATCH, LAST_4):

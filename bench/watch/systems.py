@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC
 
 from bench.watch.variants import Variant
 from models.answerer import TextAnswerer
@@ -12,6 +13,7 @@ from models.backbone import Backbone
 from models.checkpoint import Checkpoint
 from models.memory import Memory, MemoryConfig, open_memory
 from models.perception import Perception
+from models.prompt import block_text
 from stream.flow import Holdings, MediaEpoch, Question, Tokens
 from stream.sources.simulated.quiz import Item
 
@@ -149,6 +151,11 @@ class Panel:
         """Tokens of one frame."""
         rows, columns = self._checkpoint.grid
         return rows * columns
+
+    @property
+    def words(self) -> int:
+        """Tokens of the time stamp that leads a block: words, which memory counts beside the rows."""
+        return len(self._backbone.layout().text_ids(block_text((0.0, 9.0), UTC)))
 
     def holdings(self) -> Holdings:
         """Of the deployed memory."""

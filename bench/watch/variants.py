@@ -91,18 +91,18 @@ class RandomBase(TokenBase):
 def by_lot(config: PerceptionConfig, dim: int, grid: tuple[int, int]) -> Perception:
     """A perception whose tokens are given codes by lot."""
     perception = Perception(config, dim, grid)
-    perception.base = RandomBase(config.base_codes, config.fused_tokens, dim, config.forgetting)
+    perception.base = RandomBase(config.base_codes, perception.rows, dim, config.forgetting)
     return perception
 
 
-FULL = "full (fixed length, score+strata, recall, gate)"
+FULL = "full (adaptive length, score+strata, recall, gate)"
 VARIANTS: dict[str, Variant] = {
     FULL: Variant(),
     "token base alone": Variant(attention=without_map),
     "base + map, untrained attention": Variant(attention=untrained),
     "map shuffled": Variant(attention=shuffled),
     "base random": Variant(perception=by_lot),
-    "adaptive length": Variant(config={"length": "adaptive"}),
+    "fixed length": Variant(config={"length": "fixed"}),
     "pruning: window": Variant(config={"policy": "window"}),
     "pruning: random": Variant(config={"policy": "random"}),
     "pruning: score": Variant(config={"policy": "score"}),

@@ -19,6 +19,9 @@ from stream.gate import ChangeGate
 AT_ONCE = 8
 
 
+TIERS = ("hot", "warm", "cold")
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """What the deployed memory holds at a stream's end."""
@@ -30,7 +33,8 @@ class Kept:
     raw_tokens: float  # of all frames at full rate over the media time
     committed: int  # tokens that were ever written to memory
     held: int  # tokens in all tiers at the end
-    in_reach: int  # of these, at hand
+    words: int  # of these, words of time stamps; the others are visual tokens
+    in_reach: int  # of those held, at hand
     most_bytes: int  # held at once, at the times of questions
 
 
@@ -135,9 +139,8 @@ def answered_by(unit: Unit, film: Film, a: Ask, heard: dict[str, Heard]) -> Answ
 
 
 def _kept(film: Film, panel: Panel, admitted: int, most_bytes: int) -> Kept:
-    held, tokens = panel.holdings(), panel.holdings().tokens_by_state
-    cells = panel.cells
-    alive = {state: tokens[state] for state in ("hot", "warm", "cold")}
+    held, cells = panel.holdings(), panel.cells
+    alive = {state: held.tokens_by_state[state] for state in TIERS}
     return Kept(
         media_s=film.seconds,
         frames=len(film.shots),
@@ -146,6 +149,7 @@ def _kept(film: Film, panel: Panel, admitted: int, most_bytes: int) -> Kept:
         raw_tokens=film.seconds * film.fps * cells,
         committed=sum(held.tokens_by_state.values()),
         held=sum(alive.values()),
+        words=panel.words * sum(block.state in TIERS for block in held.blocks),
         in_reach=alive["hot"],
         most_bytes=max(most_bytes, sum(held.bytes_by_part.values())),
     )

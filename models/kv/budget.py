@@ -52,9 +52,9 @@ class MemoryConfig:
     reducer: str = OURS
     length: Literal["fixed", "adaptive"] | None = None
     fused_tokens: int | None = None
-    fused_min: int = 4
-    fused_max: int = 64
-    distortion_target: float = 0.05
+    fused_min: int | None = None
+    fused_max: int | None = None
+    distortion_target: float | None = None
     segment_s: float | None = None
     base_codes: int = 512
     spawn_below: float | None = None  # cosine below which a token opens a code
@@ -112,6 +112,9 @@ class MemoryConfig:
             "hot_blocks": 64,
             "length": "fixed",
             "fused_tokens": 32,
+            "fused_min": 4,
+            "fused_max": 64,
+            "distortion_target": 0.05,
             "segment_s": 8.0,
             "spawn_below": 0.85,
             "instant_frames": 4,
@@ -154,6 +157,9 @@ class MemoryConfig:
         given = {
             "length": self.length,
             "fused_tokens": self.fused_tokens,
+            "fused_min": self.fused_min,
+            "fused_max": self.fused_max,
+            "distortion_target": self.distortion_target,
             "segment_s": self.segment_s,
             "spawn_below": self.spawn_below,
             "instant_frames": self.instant_frames,
@@ -162,9 +168,6 @@ class MemoryConfig:
             reducer=self.reducer,
             base_codes=self.base_codes,
             map_frames=self.map_frames,
-            fused_min=self.fused_min,
-            fused_max=self.fused_max,
-            distortion_target=self.distortion_target,
             **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
         )
 
@@ -213,7 +216,7 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
     hot += proxy.MOST_TOKENS * sizes.token if config.policy in prune.ASKING else 0
     rendered = 2 * slab_tokens * sizes.token
     needed = hot + rendered + sizes.perception + _forks(config, sizes, tokens, slab_tokens)
-    fewest = 1.0 if config.length == "fixed" else max(0.1, config.fused_min / config.fused_max)
+    fewest = 1.0 if config.length == "fixed" else max(0.1, (config.fused_min or 1) / max(rows, 1))
     warm_bytes, cold_bytes = int(budget * config.warm_fraction), int(budget * config.cold_fraction)
     most_warm, most_cold = int(warm_bytes / warm / fewest), int(cold_bytes / cold / fewest)
     written = ledger.ENTRY_BYTES * (hot_blocks + 2 + most_warm + most_cold + ledger.RECENT) + ledger.PROGRESS_BYTES

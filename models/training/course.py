@@ -59,6 +59,12 @@ class Course:
         """Is it time to keep the state?"""
         return time.monotonic() - self._saved > self._every_s
 
+    @property
+    def telling(self) -> bool:
+        """Would `note` write or say anything now?"""
+        now = time.monotonic()
+        return now - self._noted > _NOTE_S or now - self._said > _SAY_S
+
     def resume(self) -> dict[str, Any] | None:
         """What the last run kept, if it was killed or ended early; our own working file, never a stranger's."""
         if not self._path.is_file():

@@ -6,12 +6,13 @@ one. The unit is measured on places that the directions were not fitted to, for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from models.depth import Depth, features_of, witness_of
+from models.training.feed import feed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,27 +34,32 @@ def fit_depth(
     *,
     pictures: int = 9000,
     seed: int = 0,
+    workers: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Depth:
     """The judgement for a checkpoint's tower, from pictures of its teacher; minutes at most, painting mostly."""
     places = max(6, pictures // PER_PLACE)
     held_out = max(2, int(places * HELD_OUT))
     first = (seed + 1) * _STRIDE
-    seen = look_inside(checkpoint, teacher, range(first, first + places - held_out))
-    unseen = look_inside(checkpoint, teacher, range(first + places - held_out, first + places))
+    seen = look_inside(checkpoint, teacher, range(first, first + places - held_out), workers)
+    unseen = look_inside(checkpoint, teacher, range(first + places - held_out, first + places), workers)
     depth = _fit(seen, unseen, witness_of(checkpoint.model))
     say(f"depth: {len(seen)} pictures of {places - held_out} places, unit on {len(unseen)} of {held_out} others")
     return depth
 
 
 @torch.no_grad()
-def look_inside(checkpoint: Checkpoint, teacher: Teacher, seeds: range) -> Tensor:
+def look_inside(checkpoint: Checkpoint, teacher: Teacher, seeds: range, workers: int = 0) -> Tensor:
     """(n, F) features of a few pictures per seed; every seed is a place of its own."""
     model: Any = checkpoint.model
+    picture, grid = checkpoint.picture, checkpoint.grid
+
+    def paint(number: int, of: int) -> Iterator[Tensor]:
+        for seed in seeds[number::of]:
+            yield torch.stack([picture.tensor(one) for one in teacher.pictures(PER_PLACE, grid, seed)[0]])
+
     found = []
-    for seed in seeds:
-        pictures, _ = teacher.pictures(PER_PLACE, checkpoint.grid, seed)
-        pixels = torch.stack([checkpoint.picture.tensor(picture) for picture in pictures])
+    for pixels in feed(paint, workers):
         inside = model.model.vision_tower(pixels.to(model.device, model.dtype), output_hidden_states=True)
         found.append(features_of(inside.hidden_states).cpu())
     return torch.cat(found)

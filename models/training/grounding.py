@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import normalize
 
+from models.training.pictures import painted
 from models.vision.torch_tower import see
 
 if TYPE_CHECKING:
@@ -28,22 +29,38 @@ RIDGE = 1e-2  # of the mean variance: directions of rare classes stay tame
 
 
 @torch.no_grad()
-def ground(checkpoint: Checkpoint, teacher: Teacher, *, norm: float = 0.0, pictures: int = 1200, seed: int = 0) -> None:
+def ground(
+    checkpoint: Checkpoint,
+    teacher: Teacher,
+    *,
+    norm: float = 0.0,
+    pictures: int = 1200,
+    seed: int = 0,
+    workers: int = 0,
+) -> None:
     """Give tokens their size (0: `PICTURE_NORM`) and start the words of all labels."""
-    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
+    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed, workers)
     _size(checkpoint, tokens, norm or PICTURE_NORM)
     words = checkpoint.model.model.language_model.embed_tokens.weight
-    words.copy_(normalize(torch.randn(words.shape, generator=torch.Generator().manual_seed(seed)), dim=1) * WORD_NORM)
+    drawn = torch.randn(words.shape, generator=torch.Generator().manual_seed(seed))
+    words.copy_(normalize(drawn, dim=1) * WORD_NORM)
     for names, directions in _named_directions(teacher, tokens, labels):
         _start(words, checkpoint.tokenizer.get_vocab(), names, directions)
 
 
 @torch.no_grad()
 def ground_new(
-    checkpoint: Checkpoint, teacher: Teacher, known: Collection[str], *, norm: float, pictures: int, seed: int
+    checkpoint: Checkpoint,
+    teacher: Teacher,
+    known: Collection[str],
+    *,
+    norm: float,
+    pictures: int,
+    seed: int,
+    workers: int = 0,
 ) -> None:
     """Give tokens another size (0: they keep theirs); start only the words that an older vocabulary did not have."""
-    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed)
+    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed, workers)
     if norm:
         _size(checkpoint, tokens, norm)
     words = checkpoint.model.model.language_model.embed_tokens.weight
@@ -65,16 +82,21 @@ def _size(checkpoint: Checkpoint, tokens: Tensor, norm: float) -> None:
 
 
 @torch.no_grad()
-def look_at_cells(checkpoint: Checkpoint, teacher: Teacher, count: int, seed: int) -> tuple[Tensor, Tensor]:
+def look_at_cells(
+    checkpoint: Checkpoint, teacher: Teacher, count: int, seed: int, workers: int = 0
+) -> tuple[Tensor, Tensor]:
     """(n, D) tokens of cells whose kind is clear, and their (n, labels) labels."""
-    pictures, labels = teacher.pictures(count, checkpoint.grid, seed + 77)
-    found = []
-    for at in range(0, count, 64):
-        pixels = torch.stack([checkpoint.picture.tensor(p) for p in pictures[at : at + 64]])
-        found.append(see(checkpoint.model, pixels.to(checkpoint.device)).cpu())
-    truth = torch.from_numpy(labels).long().flatten(0, 2)
-    clear = truth[:, 0] >= 0
-    return torch.cat(found).flatten(0, 1)[clear], truth[clear]
+    lots = painted(checkpoint, teacher, seed + 77, workers)
+    found: list[Tensor] = []
+    truth: list[Tensor] = []
+    while sum(len(labels) for labels in truth) < count:
+        pixels, labels = next(lots)
+        truth.append(labels[:count])
+        parts = pixels[:count].split(64)
+        found += [see(checkpoint.model, part.float().to(checkpoint.device)).cpu() for part in parts]
+    told = torch.cat(truth).flatten(0, 2)
+    clear = told[:, 0] >= 0
+    return torch.cat(found).flatten(0, 1)[clear], told[clear]
 
 
 def _named_directions(teacher: Teacher, tokens: Tensor, labels: Tensor) -> Iterator[tuple[Sequence[str], Tensor]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -12,20 +13,23 @@ import torch
 from models.kv.ledger import uncovered
 from models.kv.spans import belongs
 from models.prompt import block_text, note_text, now_text
+from models.rows import Rows
+from models.training.lessons import Item, Teacher
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from models.cross_dynamics import CrossDynamics
-    from models.rows import Rows
-    from models.training.lessons import Item, Teacher
-    from models.training.tokens import RunTokens
+    from models.training.tokens import Moment, RunTokens
 
-AT_HAND = 20  # blocks in reach of a question, hot and recalled together: what is beyond is left out at random
+# How much each of some blocks' rows looks like what a question names, 0..1; all 0 where it names nothing.
+Rank = Callable[["Item", "Sequence[Rows]"], "Sequence[float]"]
+
+HOT, RECALLED = 12, 8  # blocks in reach of a question: the newest, and those of older ones that recall would find
+ALIKE = 0.3  # a row that fits less well does not show what is asked for
+BY_CHANCE = 0.25  # of those recalled where nothing tells more: recall errs
 _DAY_S = 86_400
-_SLACK_S = 4.0  # as `models/kv/fork.py` has it for segments of 8 s
+_SLACK_S = 5.0  # as `models/kv/scope.py` has it for segments of 10 s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,8 +62,31 @@ class History:
         return block_text((self.wall_s + block.span_s[0], self.wall_s + block.span_s[1]), UTC)
 
 
-def compose(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int) -> History:
+def compose(
+    runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int, rank: Rank
+) -> History:
     """`earlier` whole runs, then one up to one of its moments; questions about all of it."""
+    blocks, asked, now_s, wall_s, moment = _lived(runs, teacher, rng, earlier, questions)
+    return _reached(blocks, now_s, wall_s, moment.instant, asked, rng, rank)
+
+
+def look_back(
+    runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int, rank: Rank
+) -> History:
+    """Hours: many runs, few questions about what was, and of the many blocks only those that one of them can look at.
+
+    What is like the thing asked for is in reach and what never was there has its likes: as recall brings them.
+    """
+    blocks, asked, now_s, wall_s, moment = _lived(runs, teacher, rng, earlier, 4 * questions)
+    past = [item for item in asked if item.mode == "past"]
+    chosen = [past[int(i)] for i in rng.permutation(len(past))[:questions]]
+    return _only_reached(_reached(blocks, now_s, wall_s, moment.instant, chosen, rng, rank))
+
+
+def _lived(
+    runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int
+) -> tuple[list[Seen], Sequence[Item], float, float, Moment]:
+    """Runs laid end to end: blocks, questions, now, the wall clock at second 0, and the moment at which it is now."""
     chosen = [runs[int(i)] for i in rng.choice(len(runs), size=earlier + 1, replace=False)]
     moment = chosen[-1].moments[int(rng.integers(len(chosen[-1].moments)))]
     wall_s, blocks, seen, offset = float(rng.integers(0, _DAY_S)), list[Seen](), [], 0.0
@@ -67,13 +94,12 @@ def compose(runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, e
         blocks += [_moved(rows, offset) for rows in run.segments]
         seen.append((run.truth, offset, run.seconds))
         offset += run.seconds + _pause_s(rng)
-    blocks += [_moved(rows, offset) for rows in chosen[-1].segments[: moment.closed]]
+    blocks += [_moved(rows, offset, moment.now_s) for rows in chosen[-1].segments[: moment.closed]]
     if moment.open is not None and moment.open.frames > len(moment.instant):  # as `Memory` shows it
         blocks.append(_moved(moment.open, offset))
     seen.append((chosen[-1].truth, offset, moment.now_s))
     now_s = offset + moment.now_s
-    items = teacher.ask(seen, now_s, int(rng.integers(1 << 31)), questions, wall_s)
-    return _reached(blocks, now_s, wall_s, moment.instant, items, rng)
+    return blocks, teacher.ask(seen, now_s, int(rng.integers(1 << 31)), questions, wall_s), now_s, wall_s, moment
 
 
 def glance(
@@ -85,7 +111,9 @@ def glance(
     wall_s = float(rng.integers(0, _DAY_S))
     asked = teacher.ask([(run.truth, 0.0, moment.now_s)], moment.now_s, int(rng.integers(1 << 31)), 2 * questions)
     items = [item for item in asked if item.mode == "present"][:questions]
-    return _reached([], moment.now_s, wall_s, moment.instant[-frames:], items, rng) if len(items) > 2 else None
+    if len(items) < 3:
+        return None
+    return _reached([], moment.now_s, wall_s, moment.instant[-frames:], items, rng, lambda _item, _blocks: [])
 
 
 def _reached(
@@ -95,32 +123,49 @@ def _reached(
     instant: list[Rows],
     items: Sequence[Item],
     rng: np.random.Generator,
+    rank: Rank,
 ) -> History:
-    """Each question with the blocks it can look at; without those about a time of which no block is left."""
+    """Each question with the blocks it can look at; without those that nothing in reach could answer."""
     asked, reach, notes = [], [], []
     for item in items:
         if item.span is None:
-            found = _at_hand(blocks, item, rng)
+            found = _at_hand(blocks, item, rng, rank)
         else:
             found = frozenset(i for i, block in enumerate(blocks) if belongs(block.span_s, item.span))
-            if not found:
-                continue
+            found = found or None
+        if found is None:
+            continue
         asked.append(item)
         reach.append(found)
         notes.append("" if item.span is None else _note(blocks, item.span, wall_s))
     return History(blocks, now_s, wall_s, instant, asked, reach, notes)
 
 
-def _at_hand(blocks: list[Seen], item: Item, rng: np.random.Generator) -> frozenset[int]:
-    """All blocks, or as many as are at hand or recalled: the newest half, what tells the answer, others by chance."""
-    if len(blocks) <= AT_HAND:
+def _at_hand(blocks: list[Seen], item: Item, rng: np.random.Generator, rank: Rank) -> frozenset[int] | None:
+    """All blocks, or the newest and those that recall would find: what tells, then what is like it, some by chance.
+
+    None where more would be needed than are recalled.
+    """
+    if len(blocks) <= HOT + RECALLED:
         return frozenset(range(len(blocks)))
+    older = range(len(blocks) - HOT)
+    alike = np.asarray(rank(item, [blocks[i].rows for i in older]), dtype=float)
     a, b = item.evidence_span if item.there else (np.inf, -np.inf)
-    kept = {i for i, block in enumerate(blocks) if block.span_s[0] <= b and block.span_s[1] >= a}
-    kept = set(rng.permutation(sorted(kept))[: AT_HAND // 2].tolist())
-    kept |= set(range(len(blocks) - AT_HAND // 2, len(blocks)))
-    others = rng.permutation([i for i in range(len(blocks)) if i not in kept])
-    return frozenset(kept | set(others[: AT_HAND - len(kept)].tolist()))
+    during = np.array([blocks[i].span_s[0] <= b and blocks[i].span_s[1] >= a for i in older])
+    telling = during & (alike >= ALIKE) if item.named and (during & (alike >= ALIKE)).any() else during
+    if len(item.shown) > 1 and telling.sum() > RECALLED:
+        return None
+    chance = np.where(rng.random(len(alike)) < BY_CHANCE, rng.random(len(alike)), 0.0)
+    first = np.argsort(-(2.0 * telling + np.maximum(alike, chance)), kind="stable")[:RECALLED]
+    return frozenset([*first.tolist(), *range(len(blocks) - HOT, len(blocks))])
+
+
+def _only_reached(history: History) -> History:
+    """Without the blocks that no question looks at."""
+    kept = sorted(frozenset().union(*history.reach))
+    place = {old: new for new, old in enumerate(kept)}
+    reach = [frozenset(place[i] for i in its) for its in history.reach]
+    return replace(history, blocks=[history.blocks[i] for i in kept], reach=reach)
 
 
 def _note(blocks: list[Seen], span: tuple[float, float], wall_s: float) -> str:
@@ -134,19 +179,47 @@ def _pause_s(rng: np.random.Generator) -> float:
     return float(rng.uniform(0.5, longest))
 
 
-def _moved(rows: Rows, by_s: float) -> Seen:
-    return Seen((rows.span_s[0] + by_s, rows.span_s[1] + by_s), rows)
+def _moved(rows: Rows, by_s: float, until_s: float = np.inf) -> Seen:
+    """Later by so much; what lasted longer than until then has not done so yet."""
+    return Seen((rows.span_s[0] + by_s, min(rows.span_s[1], until_s) + by_s), rows)
 
 
-def fuse(histories: list[History], dynamics: CrossDynamics) -> list[list[Tensor]]:
-    """Fused tokens of all rows of each history, blocks then instant frames, in one batched call."""
-    shown = [[*(block.rows for block in h.blocks), *h.instant] for h in histories]
-    every = [rows for its in shown for rows in its]
-    most = max(len(rows.embeds) for rows in every)
-    pad = torch.nn.functional.pad
-    embeds = torch.stack([pad(r.embeds.float(), (0, 0, 0, most - len(r.embeds))) for r in every])
-    motion = torch.stack([pad(r.motion.float(), (0, 0, 0, most - len(r.motion))) for r in every])
-    mass = torch.stack([pad(r.mass, (0, most - len(r.mass))) for r in every])
-    device = dynamics.gate.device
-    fused = iter(zip(dynamics.mix(embeds.to(device), motion.to(device), mass.to(device)), every, strict=True))
-    return [[row[: len(r.embeds)] for row, r in (next(fused) for _ in its)] for its in shown]
+@dataclass(slots=True, eq=False)
+class Shown:
+    """The rows of some histories, in order (blocks, then instant frames), in batches of as many rows each."""
+
+    groups: list[tuple[Tensor, Tensor, Tensor]]  # (R, F, D) half, (R, F, MOTION_FEATURES) half, (R, F) mass
+    order: Tensor  # (n,) place of each row among all rows of the groups
+
+    @classmethod
+    def of(cls, histories: list[History]) -> Shown:
+        """All rows of the histories."""
+        every = [rows for h in histories for rows in [*(block.rows for block in h.blocks), *h.instant]]
+        sizes: dict[int, list[int]] = {}
+        for index, rows in enumerate(every):
+            sizes.setdefault(len(rows.embeds), []).append(index)
+        groups, firsts, first = [], [0] * len(every), 0
+        for size, members in sizes.items():
+            its = [every[i] for i in members]
+            parts = [r.embeds.half() for r in its], [r.motion.half() for r in its], [r.mass.float() for r in its]
+            groups.append((torch.stack(parts[0]), torch.stack(parts[1]), torch.stack(parts[2])))
+            for index in members:
+                firsts[index] = first
+                first += size
+        order = [torch.arange(at, at + len(rows.embeds)) for at, rows in zip(firsts, every, strict=True)]
+        return cls(groups, torch.cat(order))
+
+    def to(self, device: torch.device) -> Shown:
+        """The same there."""
+        moved = [(a.to(device), b.to(device), c.to(device)) for a, b, c in self.groups]
+        return Shown(moved, self.order.to(device))
+
+    @property
+    def motion(self) -> Tensor:
+        """(n, MOTION_FEATURES) in order."""
+        return torch.cat([motion.flatten(0, 1) for _, motion, _ in self.groups])[self.order]
+
+    def fuse(self, dynamics: CrossDynamics) -> Tensor:
+        """(n, D) fused tokens in order."""
+        found = [dynamics.mix(e.float(), m.float(), mass).flatten(0, 1) for e, m, mass in self.groups]
+        return torch.cat(found)[self.order]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,10 @@ from models.training.curves import draw_curves
 from models.training.depth import fit_depth
 from models.training.grounding import ground, ground_new
 from models.training.inherit import inherit
-from models.training.language import LanguagePlan, train_language
+from models.training.language import train_language
 from models.training.plan import TrainPlan, read_plan
 from models.training.pointing import ASKED, SAID
+from models.training.syllabus import LanguagePlan
 from models.training.tokens import RunPlan, RunTokens, encode_runs
 from models.training.tower import train_tower
 
@@ -32,9 +33,13 @@ NAME = "longwatch-small"
 # the one that finds what a question names also finds it among what was evicted; the other points at moments.
 MEMORY = {
     "hot_blocks": 12,
-    "fused_tokens": 16,
+    "length": "adaptive",
+    "fused_min": 3,
+    "fused_max": 12,
+    "distortion_target": 0.08,
+    "fused_tokens": 6,  # for who wants a fixed length
     "spawn_below": 0.75,
-    "segment_s": 8.0,
+    "segment_s": 10.0,
     "instant_frames": 4,
     "positions": "contiguous",
     "stamps": True,
@@ -45,7 +50,7 @@ MEMORY = {
 }
 
 
-ON_A_GPU = 8  # times as many histories per step
+ON_A_GPU = 12  # times as many histories and pictures per step
 
 
 def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spread: Spread) -> int:
@@ -59,7 +64,9 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spre
     runs, held_out = _tokens(plan, teacher, say, spread)
     course = Course(plan.folder, "language", plan.language_minutes, say)
     language = LanguagePlan(
-        batch=plan.batch * (ON_A_GPU if checkpoint.device.type == "cuda" else 1),
+        batch=plan.batch * (ON_A_GPU if _beside(plan) else 1),
+        exam_every=LanguagePlan().exam_every * (ON_A_GPU if _beside(plan) else 1),
+        workers=_beside(plan),
         questions=plan.questions,
         seed=plan.seed,
         probe_pictures=min(1200, max(64, plan.pictures // 4)),
@@ -67,8 +74,9 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spre
         learning_rate=plan.learning_rate,
         earlier=plan.earlier,
         long_fraction=plan.long_fraction,
-        glances_fraction=0.0 if plan.start else LanguagePlan().glances_fraction,  # who goes on has had them
     )
+    if plan.start:  # who goes on has had the beginning
+        language = replace(language, glances_fraction=0.0, grown_fraction=0.0, hours_fraction=0.0)
     keep = partial(_keep, plan, checkpoint, course)
     scores = train_language(checkpoint, teacher, runs, held_out, language, course, keep)
     say(json.dumps({kind: round(value, 3) for kind, value in sorted(scores.items())}))
@@ -79,7 +87,7 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spre
 
 def perception_config() -> PerceptionConfig:
     """The perception that training and, by the card, deployment share."""
-    names = ("fused_tokens", "spawn_below", "segment_s", "instant_frames")
+    names = {field.name for field in fields(PerceptionConfig)} & MEMORY.keys()
     return PerceptionConfig(**{name: MEMORY[name] for name in names})  # type: ignore[arg-type]
 
 
@@ -104,15 +112,32 @@ def _tower(plan: TrainPlan, teacher: Teacher, say: Callable[[str], None]) -> Che
             inherit(checkpoint, before)
         course = Course(plan.folder, "tower", plan.tower_minutes, say)
         scores = train_tower(
-            checkpoint, teacher, course, pictures=plan.pictures, seed=plan.seed, learning_rate=plan.tower_rate
+            checkpoint,
+            teacher,
+            course,
+            pictures=plan.pictures,
+            seed=plan.seed,
+            learning_rate=plan.tower_rate,
+            batch=16 * (ON_A_GPU if _beside(plan) else 1),
+            workers=_beside(plan),
         )
         few = max(64, plan.pictures // 5)
         if before is None:
-            ground(checkpoint, teacher, norm=plan.picture_norm, pictures=few, seed=plan.seed)
+            ground(checkpoint, teacher, norm=plan.picture_norm, pictures=few, seed=plan.seed, workers=_beside(plan))
         else:
             known = before.tokenizer.get_vocab().keys()
-            ground_new(checkpoint, teacher, known, norm=plan.picture_norm, pictures=few, seed=plan.seed)
-        depth = fit_depth(checkpoint, teacher, pictures=2 * plan.pictures, seed=plan.seed, say=say)
+            ground_new(
+                checkpoint,
+                teacher,
+                known,
+                norm=plan.picture_norm,
+                pictures=few,
+                seed=plan.seed,
+                workers=_beside(plan),
+            )
+        depth = fit_depth(
+            checkpoint, teacher, pictures=2 * plan.pictures, seed=plan.seed, workers=_beside(plan), say=say
+        )
         seeing = replace(checkpoint, card=Card(NAME, MEMORY, {"tower": scores}), depth=depth)
         save_checkpoint(seeing, folder, torch.float32)
         draw_curves(plan.folder / "curves.jsonl", plan.folder / "curves.png")
@@ -122,6 +147,11 @@ def _tower(plan: TrainPlan, teacher: Teacher, say: Callable[[str], None]) -> Che
 
 def _device(plan: TrainPlan) -> str:
     return plan.device if plan.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _beside(plan: TrainPlan) -> int:
+    """Processes that make lessons while a GPU trains; on a processor there is nobody to spare."""
+    return max(1, plan.workers - 1) if _device(plan) != "cpu" else 0
 
 
 def _tokens(

@@ -7,7 +7,7 @@ frames (`docs/decisions/0043-named-time-narrows-reach.md`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -45,35 +45,49 @@ class Laid:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Packed:
-    """A batch of packed sequences, padded to one length S."""
+    """A batch of packed sequences, padded to one length S: everything but what weights make of it."""
 
-    embeds: Tensor  # (B, S, D)
-    tails: Tails  # who sees whom
+    ids: Tensor  # (B, S) words; 0 where there are none
+    row_at: Tensor  # (n, 2) batch and place of all fused rows, in order: blocks, then instant frames
+    newline_at: Tensor  # (k, 2) of newline rows
     positions: Tensor  # (B, S)
+    tails: Tails  # who sees whom
     laid: list[Laid]
-    answer_at: Tensor  # (n, 2) batch and row whose next token is an answer token
-    answer_ids: Tensor  # (n,)
-    owner: Tensor  # (n,) which question (over the whole batch) the answer token belongs to
+    answer_at: Tensor  # (m, 2) batch and row whose next token is an answer token
+    answer_ids: Tensor  # (m,)
+    owner: Tensor  # (m,) which question (over the whole batch) the answer token belongs to
+
+    def to(self, device: torch.device) -> Packed:
+        """The same there, without what only people and `looks` read."""
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "laid"}
+        return Packed(**moved, laid=[])
+
+    def embed(self, words: torch.nn.Module, fused: Tensor, newline: Tensor) -> Tensor:
+        """(B, S, D) rows of the sequences, with the (n, D) fused tokens in their places."""
+        embeds: Tensor = words(self.ids)
+        lines = newline.to(embeds).expand(len(self.newline_at), -1)
+        at = torch.cat([self.row_at, self.newline_at])
+        return embeds.index_put((at[:, 0], at[:, 1]), torch.cat([fused.to(embeds), lines]))
 
 
 class Packer:
-    """Packs for one checkpoint."""
+    """Packs for one checkpoint's tokenizer and chat template. Knows no weights, so that other processes can do it."""
 
-    def __init__(self, layout: Layout, embedding: torch.nn.Module, newline: Tensor, end_id: int) -> None:
-        self.layout, self.embedding, self.newline, self.end_id = layout, embedding, newline, end_id
+    def __init__(self, layout: Layout, end_id: int) -> None:
+        self.layout, self.end_id = layout, end_id
         self._then = layout.tokenizer.get_vocab().get(THEN)
 
-    def pack(self, histories: list[History], fused: list[list[Tensor]]) -> Packed:
+    def pack(self, histories: list[History]) -> Packed:
         """Context once, then every question with its answer."""
-        rows: list[Tensor] = []
+        parts: list[list[Part]] = []
         laid: list[Laid] = []
         at, ids, owner = [], [], []
         asked = 0
-        for b, (history, tokens) in enumerate(zip(histories, fused, strict=True)):
-            context, tails = self.lay_out(history, tokens)
-            rows.append(self._embed([*context, *(part for tail in tails for part in tail)]))
+        for b, history in enumerate(histories):
+            context, tails = self.lay_out(history)
+            parts.append([*context, *(part for tail in tails for part in tail)])
             laid.append(_where(history, context, tails))
             for start, tail in zip(laid[-1].starts, tails, strict=True):
                 answer = tail[-1].ids
@@ -82,18 +96,18 @@ class Packer:
                 ids += list(answer)
                 owner += [asked] * len(answer)
                 asked += 1
-        return _pad(rows, laid, torch.tensor(at), torch.tensor(ids), torch.tensor(owner))
+        return _pad(parts, laid, torch.tensor(at), torch.tensor(ids), torch.tensor(owner))
 
-    def lay_out(self, history: History, tokens: list[Tensor]) -> tuple[list[Part], list[list[Part]]]:
-        """The parts of one history: the shared context, and question and answer of each item."""
-        count = len(history.blocks)
+    def lay_out(self, history: History) -> tuple[list[Part], list[list[Part]]]:
+        """The parts of one history: the shared context, and question and answer of each item. Rows are not fused."""
+        newline = torch.zeros(1)  # only that there is one counts here
         context = self.layout.prefix()
-        for block, rows in zip(history.blocks, tokens[:count], strict=True):
-            context += self.layout.block(history.stamp(block), rows)
-        context += self.layout.tail(history.now, tokens[count:], self.newline, "")[:-1]
+        for block in history.blocks:
+            context += self.layout.block(history.stamp(block), block.rows.embeds)
+        context += self.layout.tail(history.now, [rows.embeds for rows in history.instant], newline, "")[:-1]
         tails = []
         for item, note in zip(history.items, history.notes, strict=True):
-            lead = [] if item.span is None else [Part("newline", embeds=self.newline.unsqueeze(0))]
+            lead = [] if item.span is None else [Part("newline", embeds=newline.unsqueeze(0))]
             question = Part("question", self.layout.question_ids(item.text, note))
             tails.append([*lead, question, Part("answer", self._answer(item.answer))])
         return context, tails
@@ -102,12 +116,6 @@ class Packer:
         if text == THEN and self._then is not None:  # one token that points, not the letters of its name
             return self._then, self.end_id
         return self.layout.answer(text, self.end_id)[0].ids
-
-    def _embed(self, parts: list[Part]) -> Tensor:
-        told = [part.ids for part in parts if part.embeds is None]
-        ids = torch.tensor([i for its in told for i in its], dtype=torch.long)
-        words = iter(self.embedding(ids.to(self.newline.device)).split([len(its) for its in told]))
-        return torch.cat([next(words) if part.embeds is None else part.embeds for part in parts])
 
 
 def _where(history: History, context: list[Part], tails: list[list[Part]]) -> Laid:
@@ -137,14 +145,25 @@ def _where(history: History, context: list[Part], tails: list[list[Part]]) -> La
     )
 
 
-def _pad(rows: list[Tensor], laid: list[Laid], at: Tensor, ids: Tensor, owner: Tensor) -> Packed:
-    longest = max(len(r) for r in rows)
-    embeds = torch.stack([torch.nn.functional.pad(r, (0, 0, 0, longest - len(r))) for r in rows])
-    positions = torch.zeros(len(rows), longest, dtype=torch.long)
+def _pad(parts: list[list[Part]], laid: list[Laid], at: Tensor, ids: Tensor, owner: Tensor) -> Packed:
+    longest = max(sum(map(len, its)) for its in parts)
+    words = torch.zeros(len(parts), longest, dtype=torch.long)
+    rows: list[tuple[int, int]] = []
+    lines: list[tuple[int, int]] = []
+    for b, its in enumerate(parts):
+        for part, first in zip(its, accumulate(map(len, its), initial=0), strict=False):
+            if part.embeds is None:
+                words[b, first : first + len(part)] = torch.tensor(part.ids)
+            else:
+                (lines if part.kind == "newline" else rows).extend((b, first + i) for i in range(len(part)))
+    positions = torch.zeros(len(parts), longest, dtype=torch.long)
     for b, one in enumerate(laid):
         positions[b, : one.context] = torch.arange(one.context)
         for start, end, first in zip(one.starts, [*one.starts[1:], one.length], one.positions, strict=True):
             positions[b, start:end] = torch.arange(first, first + end - start)
     tails = Tails([one.context for one in laid], [[*one.starts, one.length] for one in laid], [x.hidden for x in laid])
-    device = embeds.device
-    return Packed(embeds, tails, positions.to(device), laid, at.to(device), ids.to(device), owner.to(device))
+    return Packed(words, _pairs(rows), _pairs(lines), positions, tails, laid, at, ids, owner)
+
+
+def _pairs(found: list[tuple[int, int]]) -> Tensor:
+    return torch.tensor(found, dtype=torch.long).view(-1, 2)

@@ -10,7 +10,7 @@ all are ordinary heads afterwards. Measured in docs/LOG.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
+    from models.rows import Rows
     from models.training.histories import History
     from models.training.lessons import Item, Teacher
     from models.training.packing import Laid
@@ -52,9 +53,11 @@ class Probe(nn.Module):
         return {name: linear(normed).softmax(1) for name, linear in self.maps.items()}
 
 
-def fit_probe(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int, seed: int, steps: int = 300) -> Probe:
+def fit_probe(
+    checkpoint: Checkpoint, teacher: Teacher, *, pictures: int, seed: int, steps: int = 300, workers: int = 0
+) -> Probe:
     """A probe for this tower, from pictures of its own."""
-    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed + 1)
+    tokens, labels = look_at_cells(checkpoint, teacher, pictures, seed + 1, workers)
     probe = Probe(checkpoint.dim, {name: 1 + len(classes) for name, classes in teacher.labels.items()})
     probe.norm.train()
     probe.norm.momentum = None  # the mean over all that is shown
@@ -73,8 +76,33 @@ def fit_probe(checkpoint: Checkpoint, teacher: Teacher, *, pictures: int, seed: 
     return probe.requires_grad_(False)
 
 
-class Looks:
+@dataclass(slots=True, eq=False)
+class Look:
     """Rows of a packed batch that are to look somewhere with one head, and at what."""
+
+    layer: int
+    head: int
+    at: Tensor  # (m, 2) batch, ascending, and row
+    wanted: Tensor  # (m, S) half, 0..1: how well each row of the sequence fits what is named
+    most: int  # rows of any one batch
+
+    def to(self, device: torch.device) -> Look:
+        """The same there."""
+        return replace(self, at=self.at.to(device), wanted=self.wanted.to(device))
+
+    def note(self) -> Note:
+        """What attention is to note on the way."""
+        return Note(self.layer, self.head, self.at, self.most)
+
+    def miss(self, note: Note) -> Tensor:
+        """Minus log of the attention that fell where it was wanted, mean over all looks; 0 where there were none."""
+        if note.log_shares is None:
+            return torch.zeros((), device=self.at.device)
+        return -torch.logsumexp(note.log_shares + self.wanted.float().log(), 1).mean()
+
+
+class _Looks:
+    """The looks of one head, as they are found."""
 
     def __init__(self, layer: int, head: int) -> None:
         self.layer, self.head = layer, head
@@ -82,20 +110,13 @@ class Looks:
         self._wanted: list[Tensor] = []
 
     def add(self, batch: int, row: int, wanted: Tensor) -> None:
-        """`wanted` (S,) 0..1: how well each row of the sequence fits what is named."""
         self._at.append((batch, row))
         self._wanted.append(wanted)
 
-    def note(self) -> Note:
-        """What attention is to note on the way."""
-        return Note(self.layer, self.head, torch.tensor(self._at, dtype=torch.long).view(-1, 2))
-
-    def miss(self, note: Note) -> Tensor:
-        """Minus log of the attention that fell where it was wanted, mean over all looks; 0 where there were none."""
-        if note.log_shares is None:
-            return torch.zeros(())
-        wanted = torch.stack(self._wanted).to(note.log_shares).log()
-        return -torch.logsumexp(note.log_shares + wanted, 1).mean()
+    def whole(self, longest: int) -> Look:
+        at = torch.tensor(self._at, dtype=torch.long).view(-1, 2)
+        wanted = torch.stack(self._wanted).half() if self._wanted else torch.zeros(0, longest).half()
+        return Look(self.layer, self.head, at, wanted, int(torch.bincount(at[:, 0]).max()) if len(at) else 0)
 
 
 Fit = list[tuple[str, int]]  # a label and a class of it: a thing is what one of these says
@@ -114,9 +135,9 @@ class Pointer:
         self._digits = {i: digit for digit in range(10) for i in _ids(vocabulary, str(digit))}
 
     @torch.no_grad()
-    def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> tuple[Looks, ...]:
+    def looks(self, histories: Sequence[History], laid: Sequence[Laid], longest: int) -> list[Look]:
         """Where the packed batch is to look: to join names, to find them, to fetch what was found, and to say it."""
-        joined, asked, fetched, said = Looks(*JOINED), Looks(*ASKED), Looks(*FETCHED), Looks(*SAID)
+        joined, asked, fetched, said = _Looks(*JOINED), _Looks(*ASKED), _Looks(*FETCHED), _Looks(*SAID)
         for b, (history, where) in enumerate(zip(histories, laid, strict=True)):
             shown = self._shown(history, where, longest)
             for i, item in enumerate(history.items):
@@ -133,13 +154,26 @@ class Pointer:
                         asked.add(b, start + at, look)
                 for at, look in self._answered(item, where.answers[i], about, shown):
                     said.add(b, start + len(question) + at - 1, look)
-        return joined, asked, fetched, said
+        return [head.whole(longest) for head in (joined, asked, fetched, said)]
+
+    @torch.no_grad()
+    def rank(self, item: Item, blocks: Sequence[Rows]) -> list[float]:
+        """How well the best row of each block fits one of the things that a question names."""
+        if not item.named or not blocks:
+            return [0.0] * len(blocks)
+        counts = [len(rows.embeds) for rows in blocks]
+        labels = self._labels(blocks)
+        best = torch.zeros(sum(counts))
+        for name, colour in item.named:
+            shade = None if colour is None else self._shades[colour]
+            best = torch.maximum(best, _fitting(labels, self._fits.get(name, []), shade))
+        return [float(part.max()) if len(part) else 0.0 for part in best.split(counts)]
 
     def _answered(self, item: Item, ids: Sequence[int], about: Tensor, shown: _Shown) -> Iterator[tuple[int, Tensor]]:
         """(place of a word of the answer, what to look at just before it is said)."""
         looks: list[tuple[int, Tensor | None]] = []
         if item.there and item.time_s is not None:  # the answer is when, and the clock is read off what is looked at
-            looks.append((0, self._moment(item, shown)))
+            looks.append((0, self._moment(item, about, shown)))
         for at, fit, colour in self._named(ids):
             if colour is not None and at > 1:  # "the" red car: here the colour has to be known
                 looks.append((at - 1, shown.rows(fit, colour, about)))
@@ -157,9 +191,10 @@ class Pointer:
         seen = [look for look in found if look is not None]
         return torch.stack(seen).amax(0) if seen else None
 
-    def _moment(self, item: Item, shown: _Shown) -> Tensor | None:
+    def _moment(self, item: Item, about: Tensor, shown: _Shown) -> Tensor | None:
         """Rows that show what is asked about, in the block that holds the moment; all of its rows where none fits."""
         here = shown.at(float(item.time_s or 0.0))
+        here = here[torch.isin(here, about)]  # a block that is not in reach cannot be looked at
         if not len(here):
             return None
         for name, colour in item.named:
@@ -176,9 +211,12 @@ class Pointer:
             if token in self._things
         ]
 
+    def _labels(self, rows: Sequence[Rows]) -> dict[str, Tensor]:
+        return self._probe(torch.cat([r.embeds.float() for r in rows]))  # type: ignore[no-any-return]
+
     def _shown(self, history: History, laid: Laid, longest: int) -> _Shown:
         rows = [block.rows for block in history.blocks] + history.instant
-        labels = self._probe(torch.cat([r.embeds.float() for r in rows]))
+        labels = self._labels(rows)
         counts = [len(r.embeds) for r in rows]
         places = torch.cat([torch.arange(first, first + n) for first, n in zip(laid.rows, counts, strict=True)])
         owners = torch.arange(len(rows)).repeat_interleave(torch.tensor(counts))
@@ -219,11 +257,7 @@ class _Shown:
 
     def rows(self, looks_like: Fit, colour: int | None, chosen: Tensor) -> Tensor | None:
         """(S,) how well each chosen row fits; None where none does."""
-        fit = torch.zeros(len(chosen))
-        for label, kind in looks_like:
-            fit += self.labels[label][chosen, kind]
-        if colour is not None:
-            fit *= self.labels["colour"][chosen, colour]
+        fit = _fitting({name: found[chosen] for name, found in self.labels.items()}, looks_like, colour)
         if not len(fit) or float(fit.max()) < SURE:
             return None
         return torch.zeros(self.longest).index_copy_(0, self.places[chosen], fit)
@@ -235,6 +269,14 @@ class _Shown:
     def nothing(self) -> Tensor:
         """(S,) the first row of the prompt: what is looked at when nothing is there."""
         return _some([0], self.longest)
+
+
+def _fitting(labels: Mapping[str, Tensor], looks_like: Fit, colour: int | None) -> Tensor:
+    """(n,) how well rows of such labels fit what is named."""
+    fit = torch.zeros(len(labels["colour"]))
+    for label, kind in looks_like:
+        fit += labels[label][:, kind]
+    return fit if colour is None else fit * labels["colour"][:, colour]
 
 
 def _some(rows: list[int], longest: int) -> Tensor:

@@ -118,16 +118,24 @@ def encode_run(
     found: list[Moment] = []
     for index, token in enumerate(tokens):
         closed = perception.see(token)
-        if closed is not None and len(closed.embeds):
-            segments.append(small(closed))
+        if closed is not None:
+            _close(segments, closed)
         if index in asked:
             opened = perception.open_segment()
             instant = [small(rows) for rows in perception.instant()]
             found.append(Moment(frames[index].time_s, len(segments), small(opened) if opened else None, instant))
     last = perception.flush()
-    if last is not None and len(last.embeds):
-        segments.append(small(last))
+    if last is not None:
+        _close(segments, last)
     return RunTokens(run.truth, frames[-1].time_s, segments, found)
+
+
+def _close(segments: list[Rows], closed: Rows) -> None:
+    """Another segment, or where it says nothing new a longer one before it; as memory has it."""
+    if len(closed.embeds):
+        segments.append(small(closed))
+    elif segments:
+        segments[-1] = replace(segments[-1], span_s=(segments[-1].span_s[0], closed.span_s[1]))
 
 
 def small(rows: Rows) -> Rows:

@@ -14,12 +14,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from models.training.course import narrow
+from models.training.pictures import LOT, Lot, painted
 from models.vision.torch_tower import see
 
-REFRESH = 80  # steps between new pictures
-RENEWED = 120  # pictures renewed each time
+REFRESH = 80  # steps between new pictures where one processor does everything
+SCORED = 4  # steps between two looks at how well it does: a look waits for the device
+REFRESH_AHEAD = 4  # and where others paint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from torch import Tensor
 
     from models.checkpoint import Checkpoint
@@ -36,34 +40,38 @@ def train_tower(
     batch: int = 16,
     pictures: int = 6000,
     learning_rate: float = 1e-3,
+    workers: int = 0,
 ) -> dict[str, float]:
-    """Train until the course is over; returns the running accuracies on cells that hold something."""
+    """Train until the course is over; returns the running accuracies on cells that hold something.
+
+    `workers`: processes that paint beside it.
+    """
     eyes = _Eyes(checkpoint, teacher)
     optimiser = torch.optim.AdamW(eyes.parameters(), lr=learning_rate, weight_decay=0.02, betas=(0.9, 0.98))
     scores: dict[str, float] = {}
+    refresh = REFRESH_AHEAD if workers else REFRESH
     if found := course.resume():
         eyes.load_state_dict(found["eyes"])
         optimiser.load_state_dict(found["optimiser"])
         scores = found["scores"]
-    pool = _Pool(checkpoint, teacher, pictures, seed * 1_000_003 + course.step)
+    pool = _Pool(checkpoint, painted(checkpoint, teacher, seed * 1_000_003 + course.step, workers), pictures)
     course.begin()
     while not course.over:
         rate = learning_rate * min(1.0, (course.step + 1) / 100) * (1 - 0.95 * course.part)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        if course.step and course.step % REFRESH == 0:
-            pool.renew(seed * 1_000_003 + course.step)
+        if course.step and course.step % refresh == 0:
+            pool.renew()
         with narrow(checkpoint.device):
-            loss, right = eyes(*pool.draw(batch))
+            loss, logits, wanted = eyes(*pool.draw(batch))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(eyes.parameters(), 1.0)
         optimiser.step()
-        scores = {name: 0.98 * scores.get(name, value) + 0.02 * value for name, value in right.items()} | {
-            name: value for name, value in scores.items() if name not in right
-        }
+        if course.step % SCORED == 0:
+            scores = _smoothed(scores, {"loss": float(loss.detach()), **_right(logits, wanted)})
         course.step += 1
-        course.note({"loss": float(loss.detach()), **scores})
+        course.note(scores)
         if course.due:
             course.keep({"eyes": eyes.state_dict(), "optimiser": optimiser.state_dict(), "scores": scores})
     course.keep({"eyes": eyes.state_dict(), "optimiser": optimiser.state_dict(), "scores": scores})
@@ -82,53 +90,55 @@ class _Eyes(nn.Module):
         self.heads = nn.ModuleDict({n: nn.Linear(checkpoint.dim, 1 + len(c)) for n, c in teacher.labels.items()})
         self.heads.to(checkpoint.device)
 
-    def forward(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """(B, 3, S, S) pixels and (B, rows, columns, labels) to the loss and the accuracy per label that occurs."""
+    def forward(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """(B, 3, S, S) pixels and (B, rows, columns, labels) to the loss; (cells, classes), (cells,) by label."""
         tokens = see(self._whole[0], pixels)
-        losses, right = [], {}
-        for column, (name, head) in enumerate(self.heads.items()):
-            logits, wanted = head(tokens).flatten(0, 1), labels[..., column].flatten()
-            losses.append(_loss(logits, wanted))
-            if bool((wanted > 0).any()):
-                right[name] = _accuracy(logits, wanted)
-                right[f"false_{name}"] = _false(logits, wanted)
-        return torch.stack(losses).sum(), right
+        logits = {name: head(tokens).flatten(0, 1) for name, head in self.heads.items()}
+        wanted = {name: labels[..., column].flatten() for column, name in enumerate(self.heads)}
+        return torch.stack([_loss(logits[name], wanted[name]) for name in logits]).sum(), logits, wanted
 
 
 class _Pool:
     """Pictures painted once and looked at several times, each time in another light; a few are new all the while."""
 
-    def __init__(self, checkpoint: Checkpoint, teacher: Teacher, size: int, seed: int) -> None:
-        self._checkpoint, self._teacher = checkpoint, teacher
-        self._rng = torch.Generator().manual_seed(seed)
+    def __init__(self, checkpoint: Checkpoint, lots: Iterator[Lot], size: int) -> None:
+        self._device, self._lots = checkpoint.device, lots
         self._next = 0
-        self._pixels, self._labels = self._paint(size, seed)
+        first = [next(lots) for _ in range(max(1, size // LOT))]
+        self._pixels = torch.cat([pixels for pixels, _ in first]).to(self._device)
+        self._labels = torch.cat([labels for _, labels in first]).to(self._device)
 
-    def renew(self, seed: int) -> None:
+    def renew(self) -> None:
         """Replace the oldest pictures."""
-        pixels, labels = self._paint(RENEWED, seed + 1)
-        at = (torch.arange(len(pixels)) + self._next) % len(self._pixels)
-        self._pixels[at], self._labels[at] = pixels, labels
-        self._next = int(at[-1]) + 1
+        pixels, labels = next(self._lots)
+        at = slice(self._next, self._next + LOT)
+        self._pixels[at], self._labels[at] = pixels.to(self._device), labels.to(self._device)
+        self._next = (self._next + LOT) % len(self._pixels)
 
     def draw(self, count: int) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) pixels with random gain, tint and noise, (B, rows, columns, labels) labels."""
-        at = torch.randint(len(self._pixels), (count,), generator=self._rng)
+        device = self._device
+        at = torch.randint(len(self._pixels), (count,), device=device)
         light = (
-            1
-            + 0.15 * torch.randn(count, 1, 1, 1, generator=self._rng)
-            + 0.04 * torch.randn(count, 3, 1, 1, generator=self._rng)
+            1 + 0.15 * torch.randn(count, 1, 1, 1, device=device) + 0.04 * torch.randn(count, 3, 1, 1, device=device)
         )
-        pixels = self._pixels[at].float() * light + 0.03 * torch.randn(1, generator=self._rng) * torch.randn(
-            count, *self._pixels.shape[1:], generator=self._rng
-        )
-        device = self._checkpoint.device
-        return pixels.to(device), self._labels[at].to(device)
+        noise = 0.03 * torch.randn(1, device=device) * torch.randn(count, *self._pixels.shape[1:], device=device)
+        return self._pixels[at].float() * light + noise, self._labels[at]
 
-    def _paint(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        pictures, labels = self._teacher.pictures(count, self._checkpoint.grid, seed)
-        pixels = torch.stack([self._checkpoint.picture.tensor(picture).half() for picture in pictures])
-        return pixels, torch.from_numpy(labels).long()
+
+def _smoothed(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    """Running means; what did not occur now stays as it was."""
+    return before | {name: 0.95 * before.get(name, value) + 0.05 * value for name, value in now.items()}
+
+
+def _right(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, float]:
+    """Per label that occurs: accuracy where something is, and share of empty cells taken for something."""
+    found = {}
+    for name, told in logits.items():
+        if bool((wanted[name] > 0).any()):
+            found[name] = _accuracy(told, wanted[name])
+            found[f"false_{name}"] = _false(told, wanted[name])
+    return found
 
 
 def _loss(logits: Tensor, wanted: Tensor) -> Tensor:

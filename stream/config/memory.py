@@ -41,9 +41,9 @@ class MemoryConfig(Section):
     reducer: Reducer = Field(default="token_dynamics", description="how video becomes rows; docs/methods.md compares")
     length: Literal["fixed", "adaptive"] | None = None
     fused_tokens: Annotated[int, Field(ge=1, le=4096)] | None = None
-    fused_min: Annotated[int, Field(ge=1, le=4096)] = 4
-    fused_max: Annotated[int, Field(ge=1, le=4096)] = 64
-    distortion_target: Fraction = 0.05
+    fused_min: Annotated[int, Field(ge=1, le=4096)] | None = None
+    fused_max: Annotated[int, Field(ge=1, le=4096)] | None = None
+    distortion_target: Fraction | None = None
     segment_s: Positive | None = None
     base_codes: Annotated[int, Field(ge=2, le=32767)] = 512
     spawn_below: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -78,7 +78,7 @@ class MemoryConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> MemoryConfig:
-        if self.fused_min > self.fused_max:
+        if self.fused_min is not None and self.fused_max is not None and self.fused_min > self.fused_max:
             raise ValueError(f"fused_min ({self.fused_min}) is above fused_max ({self.fused_max})")
         if self.warm_fraction + self.cold_fraction > 0.95:
             raise ValueError("warm_fraction and cold_fraction leave nothing for the rest; keep their sum below 0.95")

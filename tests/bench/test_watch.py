@@ -56,7 +56,7 @@ def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
     assert numbers["standing"].keys() == systems | {f"{name}, two looks agreeing" for name in systems}
     assert len(numbers["goals"]) == 4 + 2 * len(scoring.AGE_NAMES)
     kept = numbers["kept"][units[1]]
-    assert 0 < kept["held"] <= kept["committed"] < kept["raw_tokens"]
+    assert 0 < kept["words"] < kept["held"] <= kept["committed"] < kept["raw_tokens"]
     asked, same = (sum(json.loads(line)["at_once"][i] for line in lines[1:]) for i in (0, 1))
     assert asked == same > 0, "questions in company were answered otherwise than alone"
     page = (tmp_path / "bench-watch.html").read_text()
@@ -241,7 +241,7 @@ def test_the_truth_gets_full_marks() -> None:
             answered_by(unit, show.film, a, {name: Heard(true_words(a, show.film.wall_s), 1.0, 9) for name in SYSTEMS})
             for a in show.asks
         ]
-        kept = Kept(show.film.seconds, 10, 9, 25, 1e6, 500, 400, 100, 1)
+        kept = Kept(show.film.seconds, 10, 9, 25, 1e6, 500, 400, 150, 100, 1)
         outcomes.append(Outcome(unit.name, unit.sort, 1.0, 1.0, found, kept, show.standing))
     numbers = report(plan, "truth", outcomes).numbers
     assert {"past: drift, thrice right", "forward: running now, balanced", "past: when"} <= set(numbers["rows"])
@@ -317,7 +317,7 @@ def test_results_survive_a_kill_and_refuse_another_plan(tmp_path: Path) -> None:
         1.0,
         0.9,
         [Answered("seen", "past", "Was there?", "yes", {LONGWATCH: "no"}, 100.0, 0.0, task="drift", group="g")],
-        Kept(1.0, 1, 1, 25, 50.0, 5, 5, 5, 9),
+        Kept(1.0, 1, 1, 25, 50.0, 5, 5, 2, 5, 9),
         {"g": [Visit(1.0, 0.5, 2.0)]},
         (8, 8),
     )

@@ -137,14 +137,25 @@ def test_goals_are_met_missed_or_not_measured() -> None:
     good = replace(answered("yes", "no"), said=dict.fromkeys(SYSTEMS, "no") | said)
     row = tables.row("all present", [[good]], SYSTEMS)
     assert row is not None
-    kept = Kept(7200.0, 10, 10, 25, 360_000.0, 500, 252, 100, 0)
+    kept = Kept(
+        media_s=7200.0,
+        frames=10,
+        admitted=10,
+        cells=25,
+        raw_tokens=360_000.0,
+        committed=500,
+        held=452,
+        words=200,
+        in_reach=100,
+        most_bytes=0,
+    )
     found = {g.name: g for g in goals.judge([row], tables.ages([good], SYSTEMS), {}, [kept])}
     met = {name: g.met for name, g in found.items()}
     assert met["past, 10 s: at least 90 % of oracle evidence"] is True
     assert met["past, 10 s: at least 25 points over the last 4 frames"] is True
     assert met["past, 24 h: at least 90 % of oracle evidence"] is None
     assert met["kept of raw visual tokens per stream-hour: at most 0.07 %"] is True
-    more = goals.judge([], {}, {}, [replace(kept, held=253)])
+    more = goals.judge([], {}, {}, [replace(kept, words=199)])
     assert more[-1].met is False
     assert goals.judge([], {}, {}, [replace(kept, media_s=180.0)])[-1].met is None
     words = goals.table(list(found.values())).lines()

@@ -17,7 +17,7 @@ from models.training.attention import Note, packed_attention
 from models.training.histories import History, Seen
 from models.training.lessons import Teacher
 from models.training.packing import Packed, Packer
-from models.training.pointing import ASKED, Looks, Pointer, Probe, fit_probe
+from models.training.pointing import ASKED, Look, Pointer, Probe, fit_probe
 from stream.sources.simulated.teacher import PictureTeacher, SimulatedTeacher
 
 KINDS, COLOURS = list(SimulatedTeacher.kinds), list(SimulatedTeacher.colours)
@@ -86,19 +86,20 @@ def laid_out(bundled: Checkpoint, *items: Asked) -> tuple[History, Packed]:
         [frozenset(i for i in (0, 1) if item.span is None or belongs((i, i + 1.0), item.span)) for item in items],
         ["" for _ in items],
     )
-    model: Any = bundled.model.model
     layout = Layout(bundled.tokenizer, int(bundled.model.config.video_token_id))
-    fused = [[block.rows.embeds for block in history.blocks] + [frame.embeds for frame in history.instant]]
-    packer = Packer(layout, model.language_model.embed_tokens, model.image_newline, int(bundled.tokenizer.eos_token_id))
-    with torch.no_grad():
-        return history, packer.pack([history], fused)
+    return history, Packer(layout, int(bundled.tokenizer.eos_token_id)).pack([history])
 
 
-def looked_at(looks: Looks) -> list[tuple[int, list[int]]]:
+def unfused(history: History) -> Tensor:
+    """All rows as they are."""
+    return torch.cat([block.rows.embeds for block in history.blocks] + [frame.embeds for frame in history.instant])
+
+
+def looked_at(look: Look) -> list[tuple[int, list[int]]]:
     """(row that looks, rows it is to look at) of each look."""
-    note = looks.note()
-    wanted = looks._wanted
-    return [(row, (w > 0.5).nonzero()[:, 0].tolist()) for (_, row), w in zip(note.at.tolist(), wanted, strict=True)]
+    return [
+        (row, (w > 0.5).nonzero()[:, 0].tolist()) for (_, row), w in zip(look.at.tolist(), look.wanted, strict=True)
+    ]
 
 
 def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, probe: Probe) -> None:
@@ -112,7 +113,7 @@ def test_each_name_looks_at_its_own_rows_in_its_own_time(bundled: Checkpoint, pr
     history, packed = laid_out(bundled, *items)
     first, second, now = packed.laid[0].rows
     joined, asked, fetched, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
-        [history], packed.laid, packed.embeds.shape[1]
+        [history], packed.laid, packed.ids.shape[1]
     )
     assert [to for _, to in looked_at(asked)] == [[first + 1], [0], [now + 1], [second], [first + 1]]
     assert [to for _, to in looked_at(said)] == [[first + 1]]
@@ -148,7 +149,7 @@ def test_what_tells_the_answer_is_looked_at_where_the_answer_begins(bundled: Che
     laid = packed.laid[0]
     first, second, now = laid.rows
     *_, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
-        [history], packed.laid, packed.embeds.shape[1]
+        [history], packed.laid, packed.ids.shape[1]
     )
     begins = [start + len(question) - 1 for start, question in zip(laid.starts, laid.questions, strict=True)]
     assert looked_at(said) == [
@@ -170,7 +171,7 @@ def test_a_named_time_and_a_moment_are_looked_for_where_they_were(bundled: Check
     laid = packed.laid[0]
     first, second, _ = laid.rows
     _, asked, _, said = Pointer(bundled, cast("Teacher", SimulatedTeacher()), probe).looks(
-        [history], packed.laid, packed.embeds.shape[1]
+        [history], packed.laid, packed.ids.shape[1]
     )
     assert [to for _, to in looked_at(asked)] == [[second], [first + 1], [first + 1]]
     moments = looked_at(said)
@@ -185,24 +186,27 @@ def test_a_named_time_and_a_moment_are_looked_for_where_they_were(bundled: Check
 
 def test_noted_attention_is_the_attention_that_was_paid(bundled: Checkpoint) -> None:
     items = (Asked("past", "Was there a red car before?", "yes"), Asked("present", "Is there a red dog?", "yes"))
-    _, packed = laid_out(bundled, *items)
-    language: Any = bundled.model.model.language_model
+    history, packed = laid_out(bundled, *items)
+    model: Any = bundled.model.model
+    language = model.language_model
+    with torch.no_grad():
+        embeds = packed.embed(language.embed_tokens, unfused(history), model.image_newline)
     row = packed.laid[0].starts[1] + 4
-    note = Note(*ASKED, torch.tensor([[0, row]]))
+    note = Note(*ASKED, torch.tensor([[0, row]]), 1)
     with torch.no_grad(), packed_attention(language):
         out = language(
-            inputs_embeds=packed.embeds, position_ids=packed.positions, tails=packed.tails, notes=(note,)
+            inputs_embeds=embeds, position_ids=packed.positions, tails=packed.tails, notes=(note,)
         ).last_hidden_state
     assert note.log_shares is not None
     shares = note.log_shares.exp()[0]
     language.config._attn_implementation = "eager"
     try:
-        mask = torch.full((1, 1, *[packed.embeds.shape[1]] * 2), float("-inf")).triu(1)
+        mask = torch.full((1, 1, *[packed.ids.shape[1]] * 2), float("-inf")).triu(1)
         start, context = packed.laid[0].starts[1], packed.laid[0].context
         mask[..., start:, context:start] = float("-inf")  # the first question is not there for the second
         with torch.no_grad():
             plain = language(
-                inputs_embeds=packed.embeds,
+                inputs_embeds=embeds,
                 position_ids=packed.positions,
                 attention_mask=mask,
                 output_attentions=True,

@@ -1,5 +1,6 @@
 """The shipped recipe runs from nothing to a checkpoint that answers, and goes on where it was."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -14,10 +15,10 @@ from models.training.attention import packed_attention
 from models.training.course import Course
 from models.training.create import Shape, new_checkpoint
 from models.training.curves import draw_curves
-from models.training.histories import History, compose, fuse
+from models.training.histories import History, Shown, compose
 from models.training.inherit import inherit
 from models.training.lessons import Teacher
-from models.training.main import main
+from models.training.main import MEMORY, main
 from models.training.packing import Packer
 from models.training.plan import TrainPlan, read_plan
 from models.training.tokens import RunTokens, load_runs
@@ -37,7 +38,7 @@ def test_from_nothing_to_a_checkpoint_and_on(tmp_path: Path) -> None:
     said: list[str] = []
     assert main([*SMALL, "--out", str(tmp_path)], teacher(), said.append, spread) == 0
     opened = open_checkpoint(tmp_path / "language")
-    assert opened.card.memory["fused_tokens"] == 16
+    assert opened.card.memory["fused_tokens"] == MEMORY["fused_tokens"]
     assert opened.card.accuracy["teacher_forced"]
     assert float(opened.cross_dynamics.gate.detach()) != 0.0
     tower = open_checkpoint(tmp_path / "tower")
@@ -57,25 +58,18 @@ def packing_hides_questions_from_each_other(folder: Path) -> None:
     history = a_history_with_a_named_time(runs, asks)
     language = checkpoint.model.model.language_model
     layout = Layout(checkpoint.tokenizer, checkpoint.model.config.video_token_id)
-    packer = Packer(
-        layout, language.embed_tokens, checkpoint.model.model.image_newline, int(checkpoint.tokenizer.eos_token_id)
-    )
+    packer = Packer(layout, int(checkpoint.tokenizer.eos_token_id))
     with torch.no_grad():
-        fused = fuse([history], checkpoint.cross_dynamics)
-        packed = packer.pack([history], fused)
+        packed = packer.pack([history])
+        fused = Shown.of([history]).fuse(checkpoint.cross_dynamics)
+        embeds = packed.embed(language.embed_tokens, fused, checkpoint.model.model.image_newline)
         with packed_attention(language):
-            whole = language(
-                inputs_embeds=packed.embeds, position_ids=packed.positions, tails=packed.tails
-            ).last_hidden_state
-        context, tails = packer.lay_out(history, fused[0])
+            whole = language(inputs_embeds=embeds, position_ids=packed.positions, tails=packed.tails).last_hidden_state
+        _, tails = packer.lay_out(history)
         laid = packed.laid[0]
         for index in (len(tails) - 1, next(i for i, item in enumerate(history.items) if item.span is not None)):
             here = slice(laid.starts[index], laid.starts[index] + sum(map(len, tails[index])))
-            every = [
-                part.embeds if part.embeds is not None else language.embed_tokens(torch.tensor(part.ids))
-                for part in [*context, *tails[index]]
-            ]
-            rows = torch.cat(every)
+            rows = torch.cat([embeds[0, : laid.context], embeds[0, here]])
             mask = torch.ones(len(rows), len(rows), dtype=torch.bool).tril()
             for out in laid.hidden[index]:
                 mask[laid.context :, out.start : out.stop] = False
@@ -94,10 +88,15 @@ def packing_hides_questions_from_each_other(folder: Path) -> None:
                 assert not torch.allclose(seen_all[0, laid.context :], asked, atol=1e-3), "what is hidden would count"
 
 
+def nothing(_item: object, blocks: Sequence[object]) -> list[float]:
+    """No block looks like anything."""
+    return [0.0] * len(blocks)
+
+
 def a_history_with_a_named_time(runs: list[RunTokens], asks: Teacher) -> History:
     """The first that has both a question that names a time and, last, one that does not."""
     for seed in range(60):
-        history = compose(runs, asks, np.random.default_rng(seed), earlier=2, questions=24)
+        history = compose(runs, asks, np.random.default_rng(seed), earlier=2, questions=24, rank=nothing)
         if any(item.span is not None for item in history.items) and history.items[-1].span is None:
             return history
     raise AssertionError("No history had a question about a named time.")
