@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     _Weighed = tuple[float, list[tuple[Tensor, "Stretch"]], "Stretch"]  # weight, its shares and where, the whole
 
 MOST_SIGHTINGS = 8
+AS_MUCH = 0.3  # of the largest share: what was looked at less than that is not what is meant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,20 +85,25 @@ def shares(attention: Attention, stretches: Sequence[Stretch]) -> dict[int, floa
     return {block: weight / total for block, weight in weights if block is not None and total > 0}
 
 
-def looked_at_s(look: Tensor, stretches: Sequence[Stretch]) -> float | None:
-    """Media time of the stretch that one row's attention (keys,) fell on most; None where it fell on nothing seen.
+def looked_at_s(look: Tensor, stretches: Sequence[Stretch], longest_s: float = math.inf) -> float | None:
+    """Media time of the stretch that one row's attention (keys,) fell on; None where it fell on nothing seen.
 
-    The middle of the stretch; ties go to the older. The instant window counts as one, and its most seen frame tells.
+    Who asks when asks for the last time: of all stretches with at least `AS_MUCH` of the largest share the latest is
+    meant. The instant window counts as one, and its most seen frame tells. The middle of the stretch, that of its first
+    `longest_s` where it was held longer: what went by went by in its frames, and nothing has changed since
+    (`docs/decisions/0053-when-means-the-last-time.md`).
     """
     look = look.float().cpu()
     weights = [float(look[s.at : s.at + s.rows].sum()) for s in stretches]
     together = sum(weight for weight, s in zip(weights, stretches, strict=True) if s.instant)
-    ranked = [(together if s.instant else weight, weight) for weight, s in zip(weights, stretches, strict=True)]
-    best = max(range(len(ranked)), key=ranked.__getitem__, default=None)
-    if best is None or not ranked[best][1] > 0:
+    whole = [together if s.instant else weight for weight, s in zip(weights, stretches, strict=True)]
+    enough = AS_MUCH * max(whole, default=0.0)
+    meant = [i for i, share in enumerate(whole) if share >= enough and weights[i] > 0]
+    if not meant:
         return None
-    start, end = stretches[best].span_s
-    return (start + end) / 2
+    latest = max(meant, key=lambda i: (stretches[i].instant, weights[i] if stretches[i].instant else stretches[i].at))
+    start, end = stretches[latest].span_s
+    return start + min(end - start, longest_s) / 2
 
 
 def _join_instant(found: list[_Weighed]) -> list[_Weighed]:

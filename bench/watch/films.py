@@ -98,7 +98,9 @@ def day(seed: int, day_s: float, fps: float) -> Film:
     )
     shots, runs, now = list[Shot](), list[Run](), 0.0
     for start, end in _stretches(script, day_s, rng):
-        shots += [Shot(t, empty, t, still=bool(shots)) for t in _looks(now, start)]
+        # Where a stretch could not end in an empty place, what was there has gone by the first look after it.
+        gone = not shots or bool(visible(script, now))
+        shots += [Shot(t, empty, t, still=not (gone and k == 0)) for k, t in enumerate(_looks(now, start))]
         times = start + np.arange(int((end - start) * fps) + 1) / fps
         shots += [Shot(float(t), script, float(t)) for t in times]
         runs += History.from_script(script, start, end, fps).runs

@@ -66,9 +66,10 @@ class MemoryConfig:
     policy: prune.Policy = "score+strata"  # which blocks leave HOT; `models/kv/prune.py` says how each chooses
     positions: positions.Policy | None = None
     recall: bool = True
-    recall_blocks: int = 8
+    recall_blocks: int | None = None
     recall_layer: int | None = None  # whose keys and queries recall compares; None: the middle one
     recall_heads: Sequence[int] | None = None  # of that layer; None: all
+    recall_words: Sequence[str] | None = None  # tokens that they were trained to look for; None: not known
     pointer_layer: int | None = None  # the head that tells what time `<|then|>` means; None: no head does
     pointer_head: int | None = None
     inner: Literal["none", "fastv", "holitom_inner", "mustdrop"] = "none"  # fewer rows while a question is read
@@ -94,7 +95,7 @@ class MemoryConfig:
             raise ValueError(f"memory.warm_bits must be 16 (exact), 8 or 6, not {self.warm_bits}.")
         if self.positions is not None and self.positions not in get_args(positions.Policy):
             raise ValueError(f"memory.positions must be one of {', '.join(get_args(positions.Policy))}.")
-        if not 0 <= self.recall_blocks <= 64 or not 1 <= self.max_forks <= 64:
+        if not 0 <= (self.recall_blocks or 0) <= 64 or not 1 <= self.max_forks <= 64:
             raise ValueError("memory.recall_blocks must be 0 to 64 and memory.max_forks 1 to 64.")
         try:
             ZoneInfo(self.timezone)
@@ -122,6 +123,8 @@ class MemoryConfig:
             "stamps": True,
             "recall_layer": None,
             "recall_heads": None,
+            "recall_blocks": 8,
+            "recall_words": None,
             "pointer_layer": None,
             "pointer_head": None,
         }
@@ -245,7 +248,7 @@ def plan(config: MemoryConfig, sizes: Sizes) -> Plan:
 def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) -> int:
     """Bytes that must be there for questions: one of the largest kind, the others of the usual kind."""
     shown = (config.instant_frames or 0) * sizes.cells + tokens + sizes.stamp + 1
-    private = slab_tokens + (config.recall_blocks * tokens if config.recall else 0)
+    private = slab_tokens + ((config.recall_blocks or 0) * tokens if config.recall else 0)
     worst = shown + QUESTION_TOKENS + ANSWER_TOKENS + private
     seen = (config.hot_blocks or 0) * (tokens - (sizes.stamp if config.stamps else 0))
     own, words = config.methods().own_tokens, slab_tokens - seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,7 +104,8 @@ class View:
 
     def pointed(self) -> float | None:
         """Media time of what the pointing head looked at in the row last read; None without such a head or sight."""
-        return None if self._look is None else looked_at_s(self._look, self._stretches)
+        longest_s = self._reader.config.segment_s or math.inf
+        return None if self._look is None else looked_at_s(self._look, self._stretches, longest_s)
 
     def clock(self, time_s: float) -> str:
         """A media time as the clock that this memory's stamps show."""
@@ -247,13 +249,16 @@ class View:
         """The evicted blocks that speak to the question: WARM as they were, COLD read again."""
         if not evicted:
             return []
+        evicted = sorted(evicted, key=lambda block: block.id)
         backbone, layout, layer = self._reader.backbone, self._reader.layout, self._reader.sketch_layer
         chosen = list(range(len(evicted)))
         config = self._reader.config
-        if len(chosen) > config.recall_blocks:
+        if len(chosen) > (config.recall_blocks or 0):
             keys = [_keys(block, layer) for block in evicted]
-            asked = raw_query(backbone, sinks, layout.text_ids(self.question.text), layer)
-            chosen = pick(asked, keys, backbone.head_dim**-0.5, config.recall_blocks, config.recall_heads or ())
+            ids = layout.text_ids(self.question.text)
+            asked, words = raw_query(backbone, sinks, ids, layer), self._reader.naming(ids)
+            heads = config.recall_heads or ()
+            chosen = pick(asked, keys, backbone.head_dim**-0.5, config.recall_blocks or 0, heads, words)
         found = [evicted[i] for i in sorted(chosen)]
         exact = [block.to(backbone.like.device) for block in found if not isinstance(block, Cold)]
         return exact + replay(self._reader, sinks, [block for block in found if isinstance(block, Cold)])

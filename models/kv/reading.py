@@ -46,6 +46,12 @@ class Reader:
         chosen = self.config.recall_layer
         return self.backbone.layers // 2 if chosen is None else chosen
 
+    def naming(self, ids: Sequence[int]) -> list[int]:
+        """Which of some words the recall heads were trained to look for, as the checkpoint says; none: not known."""
+        vocabulary = self.layout.tokenizer.get_vocab()
+        known = {vocabulary[word] for word in self.config.recall_words or () if word in vocabulary}
+        return [at for at, token in enumerate(ids) if token in known]
+
     def stamp(self, span_s: tuple[float, float]) -> str:
         """The text that leads a block of this media time."""
         return block_text((self.epoch.wall(span_s[0]), self.epoch.wall(span_s[1])), self.zone)

@@ -2,7 +2,8 @@
 
 The gate is cheap and reads only the words. Blocks are ranked by the attention that the question's words would pay them
 at one layer if all were in reach, before rotation, so it does not depend on where either stands (retrieval by the
-model's own attention, as in ReKV, arXiv 2503.00540). Taking off what any question would get did not help (docs/LOG.md).
+model's own attention, as in ReKV, arXiv 2503.00540). Where a checkpoint says which words its head was trained to look
+for, only those are asked: what the others attend to is chance, and on days it took most of the places (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _BATCH = 256
+STRONG = 10.0  # log: a block that stands out less far than the first by more than this is no match
 _PAST = re.compile(
     r"\b(ago|already|before|earlier|ever|first|formerly|gone|had|happened|history|last|late[rs]t?|did|disappeared|"
     r"morning|night|noon|past|previous(ly)?|since|so far|then|today|until|was|were|went|when|yesterday|came|"
@@ -90,23 +92,54 @@ def attention_shares(query: Tensor, keys: Sequence[Tensor], scale: float, heads:
     query (heads, n, d) raw; keys (kv heads, m_i, d) raw, one per block. `heads`: which are asked, none: all. Without
     rotation, so what counts is what is said, not how long ago it was seen.
     """
-    pulls = torch.empty(len(keys), *query.shape[:2])  # (B, heads, n) log of each block's pull on each word
+    return _pulls(query, keys, scale, heads).softmax(0).mean((1, 2))
+
+
+def standing_out(query: Tensor, keys: Sequence[Tensor], scale: float, heads: Sequence[int] = ()) -> Tensor:
+    """How far each block stands out for the word it speaks to most, (B,): log of its pull over the usual block's."""
+    pulls = _pulls(query, keys, scale, heads)
+    return (pulls - pulls.median(0).values).amax((1, 2))
+
+
+def pick(
+    query: Tensor,
+    keys: Sequence[Tensor],
+    scale: float,
+    most: int,
+    heads: Sequence[int] = (),
+    words: Sequence[int] = (),
+) -> list[int]:
+    """Indices of the at most `most` blocks, keys oldest first, that speak to a question. Ties to the older.
+
+    `words`: which of the question's words the heads were trained to look for, where that is known. Only these are
+    asked then, and as what is asked for is mostly the last of many sightings, half of the places go to the latest of
+    those that stand out about as far as the first (`docs/decisions/0051-recall-asks-the-words-that-name.md`).
+    """
+    if not keys or most < 1:
+        return []
+    if not words:
+        return _largest(attention_shares(query, keys, scale, heads))[:most]
+    far = standing_out(query[:, list(words)], keys, scale, heads)
+    order = _largest(far)
+    chosen = order[: most - most // 2]
+    latest = [i for i in range(len(keys) - 1, -1, -1) if float(far[i]) >= float(far.max()) - STRONG]
+    return list(dict.fromkeys([*chosen, *latest, *order]))[:most]
+
+
+def _largest(values: Tensor) -> list[int]:
+    return [int(i) for i in values.argsort(descending=True, stable=True)]
+
+
+def _pulls(query: Tensor, keys: Sequence[Tensor], scale: float, heads: Sequence[int]) -> Tensor:
+    """(B, heads, n) log of each block's pull on each word, of the heads that are asked."""
+    pulls = torch.empty(len(keys), *query.shape[:2])
     for members in _alike(keys):
         batch = torch.stack([keys[i] for i in members]).float()
         folded = query.reshape(batch.shape[1], -1, query.shape[-1]).to(batch)
         pulls[members] = (
             (folded @ batch.transpose(2, 3) * scale).logsumexp(-1).view(len(members), *query.shape[:2]).cpu()
         )
-    asked = list(heads) or list(range(query.shape[0]))
-    return pulls[:, asked].softmax(0).mean((1, 2))
-
-
-def pick(query: Tensor, keys: Sequence[Tensor], scale: float, most: int, heads: Sequence[int] = ()) -> list[int]:
-    """Indices of the at most `most` blocks with the largest shares, largest first. Ties to the older."""
-    if not keys or most < 1:
-        return []
-    shares = attention_shares(query, keys, scale, heads)
-    return [int(i) for i in shares.argsort(descending=True, stable=True)[:most]]
+    return pulls[:, list(heads)] if heads else pulls
 
 
 def _alike(keys: Sequence[Tensor]) -> Iterator[list[int]]:

@@ -129,3 +129,9 @@ def forms(name: str) -> list[str]:
     """Tokens that may stand for a name: itself and its plural, each with and without the space before it."""
     words = (name, name + "s", name + "es", "people" if name == "person" else name)
     return [token for word in dict.fromkeys(words) for token in (word, "Ġ" + word)]  # Ġ: a space in byte-level BPE
+
+
+def naming_tokens(vocabulary: Mapping[str, int], labels: Mapping[str, Sequence[str]]) -> list[str]:
+    """The tokens that name a thing or a fixture: at these, one head is told to look (`models/training/pointing.py`)."""
+    names = {*labels["kind"], *(state.split()[0] for state in labels.get("state", ()))}
+    return sorted({token for name in names for token in forms(name) if token in vocabulary})

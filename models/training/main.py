@@ -16,7 +16,7 @@ from models.training.course import Course
 from models.training.create import Shape, new_checkpoint
 from models.training.curves import draw_curves
 from models.training.depth import fit_depth
-from models.training.grounding import ground, ground_new
+from models.training.grounding import ground, ground_new, naming_tokens
 from models.training.inherit import inherit
 from models.training.language import train_language
 from models.training.plan import TrainPlan, read_plan
@@ -45,6 +45,7 @@ MEMORY = {
     "stamps": True,
     "recall_layer": ASKED[0],
     "recall_heads": [ASKED[1]],
+    "recall_blocks": 16,  # they are small here
     "pointer_layer": SAID[0],
     "pointer_head": SAID[1],
 }
@@ -77,7 +78,7 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spre
     )
     if plan.start:  # who goes on has had the beginning
         language = replace(language, glances_fraction=0.0, grown_fraction=0.0, hours_fraction=0.0)
-    keep = partial(_keep, plan, checkpoint, course)
+    keep = partial(_keep, plan, checkpoint, teacher, course)
     scores = train_language(checkpoint, teacher, runs, held_out, language, course, keep)
     say(json.dumps({kind: round(value, 3) for kind, value in sorted(scores.items())}))
     at = plan.folder / "language"
@@ -91,11 +92,21 @@ def perception_config() -> PerceptionConfig:
     return PerceptionConfig(**{name: MEMORY[name] for name in names})  # type: ignore[arg-type]
 
 
-def _keep(plan: TrainPlan, checkpoint: Checkpoint, course: Course, scores: dict[str, float]) -> None:
+def _memory(checkpoint: Checkpoint, teacher: Teacher) -> dict[str, object]:
+    """What the card recommends: also which words the recall head was trained to look for."""
+    return {**MEMORY, "recall_words": naming_tokens(checkpoint.tokenizer.get_vocab(), teacher.labels)}
+
+
+def _keep(plan: TrainPlan, checkpoint: Checkpoint, teacher: Teacher, course: Course, scores: dict[str, float]) -> None:
     """The checkpoint as it is now, and the curves up to now."""
     told = {**{k: v for k, v in asdict(plan).items() if k not in ("out", "device")}, "teacher": "simulator"}
     told["language_minutes"] = round(course.spent, 1)
-    card = Card(NAME, MEMORY, told, {"teacher_forced": {k: round(v, 3) for k, v in sorted(scores.items())}})
+    card = Card(
+        NAME,
+        _memory(checkpoint, teacher),
+        told,
+        {"teacher_forced": {k: round(v, 3) for k, v in sorted(scores.items())}},
+    )
     save_checkpoint(replace(checkpoint, card=card), plan.folder / "language")
     draw_curves(plan.folder / "curves.jsonl", plan.folder / "curves.png")
 

@@ -55,7 +55,7 @@ class MemoryConfig(Section):
     policy: Policy = Field(default="score+strata", description="which blocks leave; docs/methods.md compares")
     positions: Literal["gap", "lazy_rebase", "contiguous"] | None = None
     recall: bool = True
-    recall_blocks: Annotated[int, Field(ge=0, le=64)] = 8
+    recall_blocks: Annotated[int, Field(ge=0, le=64)] | None = None
     inner: Literal["none", "fastv", "holitom_inner", "mustdrop"] = Field(
         default="none", description="fewer seen rows in deeper layers while a question is read"
     )

@@ -83,14 +83,20 @@ def test_2_eviction_is_a_mask(policy: str) -> None:
 
 def test_3_as_many_codes_as_patches_and_identity_fusion_are_the_checkpoints_own_forward() -> None:
     """Tokens through clustering, fusion, blocks and the instant window equal the whole model on the raw video."""
-    open_wide: dict[str, Any] = {"fused_tokens": 144, "instant_frames": 1, "stamps": False, "recall": False}
+    open_wide: dict[str, Any] = {
+        "length": "fixed",
+        "fused_tokens": 144,
+        "instant_frames": 1,
+        "stamps": False,
+        "recall": False,
+    }
 
     def streamed(strength: float, **settings: Any) -> Tensor:
         mem = watch(camera(gated(strength), **(open_wide | settings)), seen(count))
         assert mem.perception.open_segment().frames == 1  # else the last frame would be shown twice
         return read(mem)
 
-    perception = camera(fused_tokens=144, instant_frames=1).perception
+    perception = camera(length="fixed", fused_tokens=144, instant_frames=1).perception
     count = max(index + 1 for index, tokens in enumerate(seen(20)) if perception.see(tokens) is not None)
     truth = forward(count)
     assert off(streamed(0.0), truth) <= NEAR

@@ -86,7 +86,7 @@ def flat(parts: list[tuple[float, float, int]]) -> bool:
 @pytest.mark.parametrize(("kind", "frames"), [("tiny", 320), ("bundled", 480)])
 def test_10_a_frame_costs_the_same_and_the_state_is_the_same_size_for_ever(kind: str, frames: int) -> None:
     small: dict[str, Any] = {"budget": "32MiB", "hot_blocks": 4, "max_forks": 2, "base_codes": 16}
-    mem = tiny() if kind == "tiny" else camera(warm_fraction=0.03, cold_fraction=0.01, **small)
+    mem = tiny() if kind == "tiny" else camera(warm_fraction=0.012, cold_fraction=0.004, **small)
     assert flat(costs(mem, kind, frames, 4))
     states = mem.ledger.tokens_by_state()
     assert states["warm"] and states["cold"] and states["merged"], "it was never full: a run that shows nothing"

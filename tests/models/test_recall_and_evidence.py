@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from models.answerer import TextAnswerer
 from models.evidence import Attention, Stretch, sightings
 from models.kv.fork import View
 from models.kv.ledger import uncovered
-from models.kv.recall import about_past, attention_shares, named_span, pick
+from models.kv.recall import about_past, attention_shares, named_span, pick, standing_out
 from models.memory import Memory
 from models.prompt import KINDS, embed
 from stream.flow import Sighting
@@ -114,6 +115,45 @@ def test_shares_are_those_of_one_attention_over_all_blocks() -> None:
     one = torch.stack([part.sum(-1)[2].mean() for part in plain.split([5, 3, 5], -1)])
     assert torch.allclose(attention_shares(query, keys, 8**-0.5, heads=[2]), one, atol=1e-6)
     assert not torch.allclose(one, wanted, atol=1e-3), "which heads are asked matters"
+
+
+def naming_query(blocks: dict[int, float], count: int = 30) -> tuple[Tensor, list[Tensor]]:
+    """One word (the second of three) that some blocks speak to, so strongly; the third word is loud about others."""
+    torch.manual_seed(2)
+    query = torch.zeros(4, 3, 8)
+    query[:, 1, 0] = query[:, 2, 1] = 1.0
+    keys = [0.1 * torch.randn(2, 5, 8) for _ in range(count)]
+    for block, strength in blocks.items():
+        keys[block][:, 2, 0] = strength
+    for block in range(6):
+        keys[block][:, 1, 1] = 60.0
+    return query, keys
+
+
+def test_only_the_words_that_name_something_are_asked() -> None:
+    query, keys = naming_query({20: 30.0, 11: 28.0, 25: 26.0})
+    assert set(pick(query, keys, 1.0, 3, words=[1])) == {20, 11, 25}
+    assert not {20, 11, 25} <= set(pick(query, keys, 1.0, 3)), "the loud word takes places"
+    far = standing_out(query[:, [1]], keys, 1.0)
+    assert int(far.argmax()) == 20 and float(far[20]) == pytest.approx(30.0, abs=3.0)
+    assert float(far.median()) == pytest.approx(0.0, abs=0.5)
+
+
+def test_half_the_places_are_for_the_latest_that_stand_out() -> None:
+    """Seen ten times, each as clearly: the last time is what most questions are about."""
+    query, keys = naming_query({block: 40.0 - block / 10 for block in range(6, 29, 2)} | {29: 15.0})
+    chosen = pick(query, keys, 1.0, 4, words=[1])
+    assert chosen == [6, 8, 28, 26], "29 came later and is no match"
+    assert pick(query, keys, 1.0, 1, words=[1]) == [6]
+    assert len(set(pick(query, keys, 1.0, 64, words=[1]))) == len(keys)
+
+
+def test_a_card_says_which_words_name() -> None:
+    vocabulary = memory()._reader.layout.tokenizer.get_vocab()
+    (first, one), (second, two) = sorted(vocabulary.items())[-2:]
+    reader = memory(recall_words=[first, second, "no such token"])._reader
+    assert reader.naming([one, -1, two]) == [0, 2]
+    assert memory()._reader.naming([one]) == []
 
 
 def test_a_card_that_names_a_layer_or_head_it_has_not_is_refused() -> None:

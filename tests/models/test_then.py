@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from models.answerer import THEN, TextAnswerer, Words, then_id
 from models.backbone import Backbone
 from models.checkpoint import Card, Checkpoint
 from models.cross_dynamics import CrossDynamics
-from models.evidence import Stretch, looked_at_s
+from models.evidence import AS_MUCH, Stretch, looked_at_s
 from models.kv.fork import View
 from models.memory import Memory, MemoryConfig
 from models.prompt import Layout, embed
@@ -117,9 +118,10 @@ def test_the_token_is_written_as_the_time_looked_at(
     time_s = twin.pointed()
     shares = {s.span_s: float(look_of(twin)[s.at : s.at + s.rows].sum()) for s in twin._stretches if not s.instant}
     instant = sum(float(look_of(twin)[s.at : s.at + s.rows].sum()) for s in twin._stretches if s.instant)
-    best = max(shares, key=shares.__getitem__)
+    enough = AS_MUCH * max(instant, *shares.values())
+    latest = max((span for span, share in shares.items() if share >= enough), default=(0.0, 0.0))
     assert time_s is not None
-    assert (time_s == sum(best) / 2) if shares[best] >= instant else time_s in (19.0, 20.0)
+    assert time_s in (19.0, 20.0) if instant >= enough else time_s == sum(latest) / 2
 
     fed: list[int] = []
     usual = View.say
@@ -188,7 +190,10 @@ def test_the_stretch_with_the_most_attention_tells_the_time() -> None:
     assert looked_at_s(look, past) == 12.0, "text draws attention too and is no time"
     assert looked_at_s(look, past + now) == 18.0, "the frames of the window count together, the most seen one tells"
     assert looked_at_s(look, past + now[:1]) == 12.0
-    assert looked_at_s(torch.full((10,), 0.1), past) == 4.0, "ties: the older"
+    assert looked_at_s(torch.full((10,), 0.1), past) == 12.0, "of two that are meant the latest"
+    assert looked_at_s(torch.tensor([0.0, 0.3, 0.3, 0.3, 0.1, 0.0]), past) == 4.0, "a glance is not what is meant"
+    held = [replace(past[0], span_s=(0.0, 308.0))]
+    assert looked_at_s(look, held, 8.0) == 4.0 and looked_at_s(look, held) == 154.0
     assert looked_at_s(torch.eye(10)[0], past + now) is None and looked_at_s(look, []) is None
 
 
