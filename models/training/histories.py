@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # How much each of some blocks' rows looks like what a question names, 0..1; all 0 where it names nothing.
 Rank = Callable[["Item", "Sequence[Rows]"], "Sequence[float]"]
 
-HOT, RECALLED = 12, 8  # blocks in reach of a question: the newest, and those of older ones that recall would find
+HOT, RECALLED = 12, 8  # blocks in reach of a question: the newest, and older ones that recall would find (deployed: 16)
 ALIKE = 0.3  # a row that fits less well does not show what is asked for
 BY_CHANCE = 0.25  # of those recalled where nothing tells more: recall errs
 _DAY_S = 86_400

@@ -257,7 +257,7 @@ class _Shown:
 
     def rows(self, looks_like: Fit, colour: int | None, chosen: Tensor) -> Tensor | None:
         """(S,) how well each chosen row fits; None where none does."""
-        fit = _fitting({name: found[chosen] for name, found in self.labels.items()}, looks_like, colour)
+        fit = _fitting(self.labels, looks_like, colour)[chosen]
         if not len(fit) or float(fit.max()) < SURE:
             return None
         return torch.zeros(self.longest).index_copy_(0, self.places[chosen], fit)

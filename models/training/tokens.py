@@ -119,18 +119,18 @@ def encode_run(
     for index, token in enumerate(tokens):
         closed = perception.see(token)
         if closed is not None:
-            _close(segments, closed)
+            close(segments, closed)
         if index in asked:
             opened = perception.open_segment()
             instant = [small(rows) for rows in perception.instant()]
             found.append(Moment(frames[index].time_s, len(segments), small(opened) if opened else None, instant))
     last = perception.flush()
     if last is not None:
-        _close(segments, last)
+        close(segments, last)
     return RunTokens(run.truth, frames[-1].time_s, segments, found)
 
 
-def _close(segments: list[Rows], closed: Rows) -> None:
+def close(segments: list[Rows], closed: Rows) -> None:
     """Another segment, or where it says nothing new a longer one before it; as memory has it."""
     if len(closed.embeds):
         segments.append(small(closed))

@@ -12,6 +12,7 @@ import torch
 from models.checkpoint import BUNDLED, Checkpoint, open_checkpoint
 from models.perception import Perception
 from models.prompt import Layout
+from models.rows import MOTION_FEATURES, Rows
 from models.training.batch import Batch, make_batch
 from models.training.feed import feed
 from models.training.histories import ALIKE, HOT, RECALLED, History, compose, look_back
@@ -22,7 +23,7 @@ from models.training.packing import Packer
 from models.training.pictures import painted
 from models.training.pointing import Pointer, fit_probe
 from models.training.syllabus import LanguagePlan
-from models.training.tokens import RunTokens, encode_run
+from models.training.tokens import Moment, RunTokens, close, encode_run
 from models.vision.torch_tower import TorchVision
 from stream.sources.simulated.teacher import SimulatedTeacher
 
@@ -131,3 +132,19 @@ def test_one_masked_call_is_all_histories_one_after_the_other(
     batch.packed.tails.whole[:] = torch.ones_like(batch.packed.tails.whole).tril()  # questions see one another
     _, wrong = students.loss(batch)
     assert not torch.allclose(wrong, apart, rtol=1e-3)
+
+
+def test_a_segment_that_says_nothing_new_lengthens_the_one_before_and_never_beyond_now(teacher: Teacher) -> None:
+    def rows(start_s: float, end_s: float, count: int) -> Rows:
+        some, motion = torch.randn(count, 8), torch.zeros(count, MOTION_FEATURES)
+        span_s = start_s, end_s
+        return Rows(some, torch.ones(count), motion, some[:, :1], torch.arange(count), (1, 1), span_s, 4, 9.0)
+
+    closed = list[Rows]()
+    for part in (rows(0, 9, 0), rows(10, 19, 3), rows(20, 29, 0), rows(30, 39, 0), rows(40, 49, 2)):
+        close(closed, part)
+    assert [(part.span_s, len(part.embeds)) for part in closed] == [((10, 39), 3), ((40, 49), 2)]
+    truth = teacher.run(0, 24.0, 1.0).truth
+    early = RunTokens(truth, 24.0, closed, [Moment(24.0, 1, None, [rows(24, 24, 1)])])
+    history = compose([early], teacher, np.random.default_rng(0), 0, 4, lambda _item, blocks: [0.0] * len(blocks))
+    assert [block.span_s for block in history.blocks] == [(10, 24)], "at 24 s nobody knows how long it will last"
