@@ -48,6 +48,11 @@ class DynamicsMap:
         """A code was merged into another: every cell that named it names the other."""
         self.slots[self.slots == gone] = kept
 
+    def forget(self, gone: Tensor) -> None:
+        """Codes (n,) were retired: cells that named them name none."""
+        if len(gone):
+            self.slots[torch.isin(self.slots, gone.to(torch.int16))] = -1
+
     def last(self, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """(T, rows, columns) int64 slots, float32 errors, (T,) times of the last T frames, oldest first."""
         held = min(frames, self.capacity, self.frames_seen)

@@ -17,7 +17,7 @@ from models.reducers.registry import OURS, make_reducer
 from models.reducers.token_dynamics import TokenDynamics
 from models.rows import MOTION_FEATURES, Rows
 from models.stillness import Said, nothing_new
-from models.token_base import TokenBase
+from models.token_base import TokenBase, codes_of
 from stream.flow import Tokens
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class PerceptionConfig:
     base_codes: int = 512
     spawn_below: float = 0.85  # a token whose best cosine is lower opens a code
     forgetting: float = 0.05  # per frame that hits a code
+    idle_frames: int | None = None  # a code that none of so many frames went to is retired; None: never
     map_frames: int = 256
     segment_s: float = 8.0
     segment_frames: int = 64  # the most frames in a segment, whatever its length in seconds
@@ -56,9 +57,16 @@ class PerceptionConfig:
             raise ValueError(
                 f"memory.fused_min ({self.fused_min}) must be 1 or more and at most fused_max ({self.fused_max})."
             )
+        if self.idle_frames is not None and self.idle_frames < 1:
+            raise ValueError(f"memory.idle_frames must be 1 or more, not {self.idle_frames}.")
         make_reducer(self.reducer)
         if self.fused_tokens < 1 or self.instant_frames < 1 or self.segment_s <= 0:
             raise ValueError("memory.fused_tokens and instant_frames must be 1 or more and segment_s above 0.")
+
+    @property
+    def recent_frames(self) -> int:
+        """The instant window, and the frames before it that tell how things in its first frame move."""
+        return 2 * self.instant_frames - 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +96,7 @@ class Perception:
         self.frames_seen = 0
         self.patches_seen = 0.0
         self._open: list[_Seen] = []  # at most segment_frames
-        self._instant: deque[_Seen] = deque(maxlen=config.instant_frames)
+        self._recent: deque[_Seen] = deque(maxlen=config.recent_frames)
         self._from_s = 0.0
         self._until_s = 0.0
         self._changed = 0.0  # pictures' worth of changed cells in the open segment
@@ -140,6 +148,8 @@ class Perception:
             else:
                 self._said = Said.by(rows)
         self._open, self._changed = [], 0.0
+        if self.config.idle_frames is not None:  # only between segments: rows are made of codes that are alive
+            self.map.forget(self.base.retire(self.config.idle_frames))
         return rows
 
     def open_segment(self) -> Rows | None:
@@ -159,12 +169,21 @@ class Perception:
         return rows_of(self._reducer.reduce(clip, self.rows), clip, (self._from_s, max(self._until_s, self._from_s)))
 
     def instant(self) -> list[Rows]:
-        """The last frames at full tokens, oldest first: one row per cell, with the motion of its code."""
+        """The last frames at full tokens, oldest first: one row per cell, with the motion of its code.
+
+        Of a code of these frames alone: one of the base may be of many things that were (record 55).
+        """
+        if not self._recent:
+            return []
+        config, frames = self.config, list(self._recent)
+        base = TokenBase(config.base_codes, self.dim, config.spawn_below, config.forgetting)
+        slots, errors = (x.view(-1, *self.grid) for x in codes_of((seen.embeds for seen in frames), base))
+        times_s = torch.tensor([seen.time_s for seen in frames], dtype=torch.float64)
         found = []
-        for back, seen in zip(range(len(self._instant), 0, -1), self._instant, strict=True):
-            slots, errors, times_s = self.map.last(self.config.instant_frames + back - 1)
-            until = len(slots) - back + 1  # motion is that of the frames up to this one
-            found.append(self._whole.rows(seen.embeds, seen.time_s, slots[:until], errors[:until], times_s[:until]))
+        for at in range(max(0, len(frames) - config.instant_frames), len(frames)):
+            those = slice(max(0, at + 1 - config.instant_frames), at + 1)  # motion is that of the frames up to this one
+            seen = frames[at]
+            found.append(self._whole.rows(seen.embeds, seen.time_s, slots[those], errors[those], times_s[those]))
         return found
 
     def bytes(self) -> dict[str, int]:
@@ -180,7 +199,7 @@ class Perception:
             "base": self.base.bytes(),
             "map": self.map.bytes(),
             "open": frame * config.segment_frames,
-            "instant": frame * config.instant_frames + self._whole.bytes(),
+            "instant": frame * config.recent_frames + self._whole.bytes(),
             "shown": config.instant_frames * cells * row + rows * (row + frame // cells + cells * 4),
             "said": rows * (self.dim + cells) * 4 if config.length == "adaptive" else 0,
         }
@@ -190,7 +209,7 @@ class Perception:
         state = {f"base.{k}": v for k, v in self.base.state_dict().items()} | {
             f"map.{k}": v for k, v in self.map.state_dict().items()
         }
-        for name, seen in (("open", list(self._open)), ("instant", list(self._instant))):
+        for name, seen in (("open", list(self._open)), ("recent", list(self._recent))):
             empty = torch.zeros(0, self.grid[0] * self.grid[1], self.dim)
             state[f"{name}.embeds"] = torch.stack([s.embeds for s in seen]) if seen else empty
             salient = _saliency(seen)
@@ -207,7 +226,7 @@ class Perception:
         self.base.load_state_dict({k[5:]: v for k, v in state.items() if k.startswith("base.")})
         self.map.load_state_dict({k[4:]: v for k, v in state.items() if k.startswith("map.")})
         self._open = _seen(state, "open")
-        self._instant = deque(_seen(state, "instant"), self.config.instant_frames)
+        self._recent = deque(_seen(state, "recent"), self.config.recent_frames)
         frames, self.patches_seen, self._from_s, self._until_s, self._changed = (float(n) for n in state["numbers"])
         self.frames_seen = int(frames)
         said = Said(state["said.embeds"].clone(), state["said.places"].clone())
@@ -223,15 +242,15 @@ class Perception:
         self._until_s = max(self._until_s, time_s)
         seen = _Seen(tokens.embeds.float(), time_s, tokens.saliency)
         self._open.append(seen)
-        self._instant.append(seen)
+        self._recent.append(seen)
         self.frames_seen += 1
         self.patches_seen += float(tokens.mass.sum())
 
     def _change(self, embeds: Tensor) -> float:
         """Share of cells that no longer look like the frame before."""
-        if not self._instant:
+        if not self._recent:
             return 0.0
-        alike = cosine_similarity(embeds.float(), self._instant[-1].embeds, dim=1)
+        alike = cosine_similarity(embeds.float(), self._recent[-1].embeds, dim=1)
         return float((alike < self.config.spawn_below).float().mean())
 
     def _must_close(self, time_s: float, change: float) -> bool:

@@ -2,8 +2,9 @@
 
 Each frame every token goes to its nearest code (cosine to unit centroids); codes that were hit move by the
 mass-weighted mean with exponential forgetting; tokens unlike all codes open new ones while there is room; when there is
-none the closest pairs of codes are merged. No restart, no random start, no second pass: the state after frame t depends
-on frames up to t only, and costs O(N K D) per frame and O(K D) to hold, whatever the length of the stream.
+none the closest pairs of codes are merged; codes that nothing has looked like for long can be retired. No restart, no
+random start, no second pass: the state after frame t depends on frames up to t only, and costs O(N K D) per frame and
+O(K D) to hold, whatever the length of the stream.
 
 Origin: the token base of Token Dynamics (arXiv 2503.16980), there k-means over the whole video; online here.
 """
@@ -20,6 +21,8 @@ from torch.nn.functional import normalize
 from kernels import ops
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
 SEARCHES = 32  # a full base looks for close pairs about so many times while it is renewed once
@@ -45,7 +48,9 @@ class TokenBase:
         self.sums = torch.zeros(codes, dim)  # (K, D) weighted sums of unit tokens
         self.weights = torch.zeros(codes)  # (K,) 0: the slot is free
         self.ids = torch.full((codes,), -1, dtype=torch.int64)  # (K,) persistent id, -1: free
+        self.hit = torch.zeros(codes, dtype=torch.int64)  # (K,) the frame, counted from 1, that last went to it
         self.next_id = 0
+        self.frames = 0
         self.units = torch.zeros(codes, dim)  # (K, D) unit centroids, always those of `sums`
         self.merges = 0
         self._closest: list[tuple[int, int, float]] | None = (
@@ -59,13 +64,22 @@ class TokenBase:
 
     def assign(self, embeds: Tensor, mass: Tensor) -> Assignment:
         """Take in one frame: (N, D) tokens with (N,) mass."""
+        self.frames += 1
         units = normalize(embeds.float(), dim=1)
         slots, cosine = ops.nearest_code(units, self.units, self.alive)
         merged, opened = self._open_codes(units, slots, cosine)
         touched = ops.move_codes(self.sums, self.weights, units, mass, slots, self.forgetting)
         self.units[touched] = normalize(self.sums[touched], dim=1)
+        self.hit[touched] = self.frames
         self._closest = None
         return Assignment(slots, (1 - cosine).clamp_min(0), tuple(merged), opened)
+
+    def retire(self, idle: int) -> Tensor:
+        """Free the codes that none of the last `idle` frames went to; returns their slots (n,): holders must forget."""
+        gone = (self.alive & (self.frames - self.hit >= idle)).nonzero()[:, 0]
+        if len(gone):
+            self._free(gone)
+        return gone
 
     def _open_codes(self, units: Tensor, slots: Tensor, cosine: Tensor) -> tuple[list[tuple[int, int]], int]:
         """Open codes for tokens unlike all others, in raster order; `slots` and `cosine` are updated in place."""
@@ -134,30 +148,48 @@ class TokenBase:
         self.sums[kept] += self.sums[gone]
         self.weights[kept] += self.weights[gone]
         self.units[kept] = normalize(self.sums[kept], dim=0)
+        self.hit[kept] = max(int(self.hit[kept]), int(self.hit[gone]))
+        self._free(torch.tensor([gone]))
+        self.merges += 1
+
+    def _free(self, gone: Tensor) -> None:
         self.sums[gone] = 0.0
         self.units[gone] = 0.0
         self.weights[gone] = 0.0
-        self._closest = None
         self.ids[gone] = -1
-        self.merges += 1
+        self._closest = None
 
     def bytes(self) -> int:
         """Memory held, constant."""
-        return sum(t.numel() * t.element_size() for t in (self.sums, self.weights, self.ids, self.units))
+        return sum(t.numel() * t.element_size() for t in (self.sums, self.weights, self.ids, self.units, self.hit))
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that is needed to go on exactly."""
-        counters = torch.tensor([self.next_id, self.merges], dtype=torch.int64)
-        return {"sums": self.sums, "weights": self.weights, "ids": self.ids, "units": self.units, "counters": counters}
+        counters = torch.tensor([self.next_id, self.merges, self.frames], dtype=torch.int64)
+        codes = {"sums": self.sums, "weights": self.weights, "ids": self.ids, "units": self.units, "hit": self.hit}
+        return codes | {"counters": counters}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Raises ValueError when the state is of another shape."""
-        for name in ("sums", "weights", "ids", "units"):
+        for name in ("sums", "weights", "ids", "units", "hit"):
             mine = getattr(self, name)
             if state[name].shape != mine.shape:
                 raise ValueError(
                     f"The snapshot's token base has {tuple(state[name].shape)} codes, this one {tuple(mine.shape)}."
                 )
             setattr(self, name, state[name].to(mine.dtype).clone())
-        self.next_id, self.merges = (int(n) for n in state["counters"])
+        self.next_id, self.merges, self.frames = (int(n) for n in state["counters"])
         self._closest = None
+
+
+def codes_of(frames: Iterable[Tensor], base: TokenBase) -> tuple[Tensor, Tensor]:
+    """A few frames, each (N, D), by codes of their own: (T, N) int64 slots and float32 errors. `base`: an empty one."""
+    slots: list[Tensor] = []
+    errors: list[Tensor] = []
+    for frame in frames:
+        assigned = base.assign(frame, torch.ones(len(frame)))
+        for gone, kept in assigned.merged:
+            slots = [torch.where(before == gone, kept, before) for before in slots]
+        slots.append(assigned.slots)
+        errors.append(assigned.errors)
+    return torch.stack(slots), torch.stack(errors)

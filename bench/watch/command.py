@@ -1,6 +1,6 @@
 """Is it memory or luck? The bundled model, or another, on simulated streams that it never saw, by mode, task and age.
 
-    python run_stream.py bench watch [--small] [--ablations] [--split test] [--out runs] [--checkpoint bundled]
+    python run_stream.py bench watch [--small] [--ablations] [--workers 2] [--split test] [--out runs]
 
 Everything runs as deployed: gate, vision tower, token base, dynamics map, cross-dynamics attention, memory, fork.
 A run that was stopped goes on where it was: results are in OUT/bench-watch.jsonl, the report in .json, .png and .html.
@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
-from typing import cast, get_args
+from typing import NamedTuple, cast, get_args
+
+import torch
 
 from bench._results import OtherPlan
 from bench.watch import plan as plans
@@ -37,6 +40,7 @@ from models.checkpoint import Checkpoint, open_checkpoint
 from models.place import place, use_threads
 from models.vision.torch_tower import TorchVision
 from stream.cli.console import Trouble
+from stream.cli.spread import spread
 
 ABLATION_STREAMS, ABLATION_DAYS = 6, 1
 SIZES = ("streams", "seconds", "moments", "questions", "occasions", "standing", "days", "stress", "glimpses")
@@ -48,8 +52,7 @@ def main(argv: Sequence[str], say: Callable[[str], None]) -> int:
     found = _parse(argv)
     plan = _plan(found)
     device, dtype = place(found.device, "float32")
-    checkpoint = open_checkpoint(found.checkpoint, device, dtype)
-    use_threads(checkpoint.model)
+    checkpoint = opened(source := Source(found.checkpoint, device, dtype))
     what = {
         "plan": asdict(plan),
         "model": {"model": checkpoint.model_id, "fingerprint": Backbone(checkpoint).fingerprint()},
@@ -58,24 +61,54 @@ def main(argv: Sequence[str], say: Callable[[str], None]) -> int:
         results = Results(found.out / "bench-watch.jsonl", what)
     except OtherPlan as other:
         raise Trouble(str(other), 2) from other
-    outcomes = measure(plan, checkpoint, results, Progress(say, sys.stderr))
+    outcomes = measure(plan, source, results, Progress(say, sys.stderr, found.workers), found.workers)
     for line in write_page(report(plan, checkpoint.model_id, outcomes), found.out):
         say(line)
     return 0
 
 
-def measure(plan: Plan, checkpoint: Checkpoint, results: Results, progress: Progress) -> list[Outcome]:
+class Source(NamedTuple):
+    """Which model, and where: each process opens its own."""
+
+    path: str
+    device: str
+    dtype: torch.dtype
+
+
+@cache
+def opened(source: Source) -> Checkpoint:
+    """The checkpoint, read once per process."""
+    checkpoint = open_checkpoint(*source)
+    use_threads(checkpoint.model)
+    return checkpoint
+
+
+def measure(plan: Plan, source: Source, results: Results, progress: Progress, workers: int) -> list[Outcome]:
     """The outcome of every unit of the plan; those that are known are not watched again."""
-    programme, encoder, todo = Programme(plan), TorchVision(checkpoint), list(plans.units(plan))
-    for number, unit in enumerate(todo):
+    todo = list(plans.units(plan))
+    for outcome in spread(_watched, _unknown(plan, source, todo, results, progress), workers):
+        results.add(outcome)
+        progress.done(outcome.seconds, outcome.unit)
+    return [results.outcomes[unit.name] for unit in todo]
+
+
+def _unknown(
+    plan: Plan, source: Source, todo: Sequence[Unit], results: Results, progress: Progress
+) -> Iterator[tuple[Source, Unit, Show]]:
+    programme = Programme(plan)
+    for number, unit in enumerate(todo, start=1):
         show = programme.show(unit)  # also of what is known: questions are kept even over all of them
         if unit.name in results.outcomes:
-            progress.known(number + 1, len(todo), unit.name)
-            continue
-        progress.begin(number + 1, len(todo), unit.name, len(show.asks))
-        results.add(watch(unit, show.film, show.asks, show.standing, _panel(unit, show, checkpoint), encoder))
-        progress.done(results.outcomes[unit.name].seconds)
-    return [results.outcomes[unit.name] for unit in todo]
+            progress.known(number, len(todo), unit.name)
+        else:
+            progress.begin(number, len(todo), unit.name, len(show.asks))
+            yield source, unit, show
+
+
+def _watched(source: Source, unit: Unit, show: Show) -> Outcome:
+    checkpoint = opened(source)
+    panel, encoder = _panel(unit, show, checkpoint), TorchVision(checkpoint)
+    return watch(unit, show.film, show.asks, show.standing, panel, encoder)
 
 
 def _panel(unit: Unit, show: Show, checkpoint: Checkpoint) -> Panel:
@@ -101,6 +134,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--split", choices=get_args(Split), default="test")
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1, help="streams watched at once, each in a process of its own")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of results and report")
     for name in (*SIZES, *MORE):
         kind = type(getattr(plans.FULL, name))

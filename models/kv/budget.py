@@ -58,6 +58,7 @@ class MemoryConfig:
     segment_s: float | None = None
     base_codes: int = 512
     spawn_below: float | None = None  # cosine below which a token opens a code
+    idle_frames: int | None = None  # a code that none of so many frames went to is retired; None: never
     map_frames: int = 256
     instant_frames: int | None = None
     warm_fraction: float = 0.30
@@ -70,6 +71,7 @@ class MemoryConfig:
     recall_layer: int | None = None  # whose keys and queries recall compares; None: the middle one
     recall_heads: Sequence[int] | None = None  # of that layer; None: all
     recall_words: Sequence[str] | None = None  # tokens that they were trained to look for; None: not known
+    present_blocks: int | None = None  # before the last frames that a question about this moment reads; None: all
     pointer_layer: int | None = None  # the head that tells what time `<|then|>` means; None: no head does
     pointer_head: int | None = None
     inner: Literal["none", "fastv", "holitom_inner", "mustdrop"] = "none"  # fewer rows while a question is read
@@ -95,6 +97,8 @@ class MemoryConfig:
             raise ValueError(f"memory.warm_bits must be 16 (exact), 8 or 6, not {self.warm_bits}.")
         if self.positions is not None and self.positions not in get_args(positions.Policy):
             raise ValueError(f"memory.positions must be one of {', '.join(get_args(positions.Policy))}.")
+        if (self.present_blocks or 0) < 0:
+            raise ValueError(f"memory.present_blocks must be 0 or more, not {self.present_blocks}.")
         if not 0 <= (self.recall_blocks or 0) <= 64 or not 1 <= self.max_forks <= 64:
             raise ValueError("memory.recall_blocks must be 0 to 64 and memory.max_forks 1 to 64.")
         try:
@@ -125,6 +129,8 @@ class MemoryConfig:
             "recall_heads": None,
             "recall_blocks": 8,
             "recall_words": None,
+            "present_blocks": None,
+            "idle_frames": None,
             "pointer_layer": None,
             "pointer_head": None,
         }
@@ -170,6 +176,7 @@ class MemoryConfig:
         return PerceptionConfig(
             reducer=self.reducer,
             base_codes=self.base_codes,
+            idle_frames=self.idle_frames,
             map_frames=self.map_frames,
             **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
         )

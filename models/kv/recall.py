@@ -30,7 +30,7 @@ _PAST = re.compile(
     r"ha(s|ve)(n't)? (not |anyone |anybody |anything |someone |somebody |something |there |it |they |he |she |you |"
     r"(the|a|an|any|this|that|another) (\w+ ){1,3})?(ever |already |just |been|\w+ed\b|come|gone|seen|left|had|passed|"
     r"entered|stood|sat|run|driven|taken|brought|put|got)|for a while|(a|the) (short |long |little )?while|"
-    r"how (long|often|many times)|(in (which|what)|the) order|order (of|did|were|was)|after)\b",
+    r"how (long|often|many times)|(in (which|what)|the) order|order (of|did|were|was)|after|who put)\b",
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"\b([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?\b")
@@ -44,6 +44,7 @@ _FROM = re.compile(r"\b(since|after|from|between|within|less than|later than)\s+
 _NOW = re.compile(
     r"\b(now|currently|at the moment|any ?more)\b|\b(is|are|isn't|aren't|does|do)\b.*\bstill\b", re.IGNORECASE
 )
+_PRESENT = re.compile(r"\b(is|isn't|are|aren't|am|do|don't|does|doesn't|can|will|now|currently)\b", re.IGNORECASE)
 _UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -55,6 +56,11 @@ def about_past(text: str) -> bool:
 def about_now(text: str) -> bool:
     """Do the words ask about this moment too, though they name another: is the car of 14:05 still there?"""
     return bool(_NOW.search(text))
+
+
+def about_moment(text: str) -> bool:
+    """Do the words ask about this moment and about nothing else?"""
+    return bool(_PRESENT.search(text)) and not about_past(text)
 
 
 def named_span(text: str, now_wall_s: float, zone: tzinfo) -> tuple[float, float] | None:

@@ -1,7 +1,8 @@
 """Which part of memory one question reads: its own span, a time that its words name, or all that is there.
 
 A question about a time reads what is held of that time and nothing else, so it costs the same, and reads as few rows,
-at any age (docs/decisions/0043-named-time-narrows-reach.md).
+at any age (docs/decisions/0043-named-time-narrows-reach.md). So may one about this very moment, where the checkpoint's
+card says so (docs/decisions/0054-the-present-reads-the-present.md).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from models.kv.ledger import uncovered
 from models.kv.reading import SINKS
-from models.kv.recall import about_now, about_past, named_span
+from models.kv.recall import about_moment, about_now, about_past, named_span
 from models.kv.spans import belongs
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def scope_of(question: Question, reach: Reach, reader: Reader) -> Scope:
     past = evicted if about_past(question.text) else ()
     everything = Scope(reach.blocks, past, reach.instant, reach.opened, holes)
     if asked is None:
-        return everything
+        return _newest(everything, config.present_blocks) if about_moment(question.text) else everything
     whole = replace(everything, evicted=evicted)
     if question.span_s is not None:
         return _narrowed(whole, reach, asked, _touches, 0.0)
@@ -67,6 +68,19 @@ def scope_of(question: Question, reach: Reach, reader: Reader) -> Scope:
     if found.empty:
         return everything
     return replace(everything, evicted=found.evicted or past) if about_now(question.text) else found
+
+
+def _newest(everything: Scope, most: int | None) -> Scope:
+    """The last frames and at most so many stretches before them, of which the open segment is the newest; None: all."""
+    if most is None:
+        return everything
+    sinks, *hot = everything.blocks
+    closed = most - (everything.opened is not None)
+    return replace(
+        everything,
+        blocks=(sinks, *hot[max(0, len(hot) - closed) :]) if closed > 0 else (sinks,),
+        opened=everything.opened if most > 0 else None,
+    )
 
 
 def _asked(question: Question, seen_s: float, reader: Reader) -> Span | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from models.kv.tiers import Tiers
 
-FORMAT = "longwatch-memory-2"
+FORMAT = "longwatch-memory-3"
 _BLOCK = ("raw", "values", "fused", "mass", "cells")
 _PACKED = ("fused", "mass", "cells")  # and the codes of keys and values
 _CODES = ("codes", "low", "step")

@@ -13,7 +13,7 @@ import torch
 
 from models import segment
 from models.reducers.clip import Clip, Reduced
-from models.token_base import TokenBase
+from models.token_base import TokenBase, codes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,11 +47,5 @@ class TokenDynamics:
         return Reduced(segment.means(clip.flat, labels, count), labels, first)
 
     def _coded(self, clip: Clip) -> Tensor:
-        base = TokenBase(self.base_codes, clip.embeds.shape[2], self.spawn_below, 0.05)
-        slots: list[Tensor] = []
-        for frame in clip.embeds:
-            assigned = base.assign(frame, torch.ones(len(frame)))
-            for gone, kept in assigned.merged:
-                slots = [torch.where(before == gone, kept, before) for before in slots]
-            slots.append(assigned.slots)
-        return torch.stack(slots)
+        slots, _ = codes_of(clip.embeds, TokenBase(self.base_codes, clip.embeds.shape[2], self.spawn_below, 0.05))
+        return slots

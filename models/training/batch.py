@@ -14,7 +14,10 @@ from models.training.pointing import Look, Pointer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from models.training.lessons import Item
+
 ABSENT = 3.0  # weight of an answer about what was not there: to invent is worse than to miss
+NEVER = 5.0  # of a "no" to whether it was ever seen: most of what was invented (docs/LOG.md)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +43,14 @@ def make_batch(histories: list[History], packer: Packer, pointer: Pointer) -> Ba
     packed = packer.pack(histories)
     looks = pointer.looks(histories, packed.laid, packed.ids.shape[1])
     items = [item for h in histories for item in h.items]
-    weights = torch.tensor([1.0 if item.there else ABSENT for item in items])[packed.owner]
+    weights = torch.tensor([_weight(item) for item in items])[packed.owner]
     packed.laid = []
     return Batch(
         Shown.of(histories), packed, looks, weights, [item.kind for item in items], [item.mode for item in items]
     )
+
+
+def _weight(item: Item) -> float:
+    if item.there:
+        return 1.0
+    return NEVER if item.kind == "seen" else ABSENT

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 # How much each of some blocks' rows looks like what a question names, 0..1; all 0 where it names nothing.
 Rank = Callable[["Item", "Sequence[Rows]"], "Sequence[float]"]
 
-HOT, RECALLED = 12, 8  # blocks in reach of a question: the newest, and older ones that recall would find (deployed: 16)
+HOT, RECALLED = 12, 16  # blocks in reach of a question: the newest, and older ones that recall would find
+PRESENT = 0  # of one about this moment, beside the last frames; the open segment is one
+OFTENER = {"when": 3.0, "seen": 3.0, "past_where": 2.0}  # kinds where many likes mislead (docs/LOG.md)
 ALIKE = 0.3  # a row that fits less well does not show what is asked for
 BY_CHANCE = 0.25  # of those recalled where nothing tells more: recall errs
 _DAY_S = 86_400
@@ -78,9 +80,15 @@ def look_back(
     What is like the thing asked for is in reach and what never was there has its likes: as recall brings them.
     """
     blocks, asked, now_s, wall_s, moment = _lived(runs, teacher, rng, earlier, 4 * questions)
-    past = [item for item in asked if item.mode == "past"]
-    chosen = [past[int(i)] for i in rng.permutation(len(past))[:questions]]
+    chosen = _hardest([item for item in asked if item.mode == "past"], questions, rng)
     return _only_reached(_reached(blocks, now_s, wall_s, moment.instant, chosen, rng, rank))
+
+
+def _hardest(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:
+    """Some of them, those oftener that take hours to go wrong."""
+    share = np.array([OFTENER.get(item.kind, 1.0) for item in items])
+    count = min(most, len(items))
+    return [items[int(i)] for i in rng.choice(len(items), count, replace=False, p=share / share.sum())] if count else []
 
 
 def _lived(
@@ -128,7 +136,9 @@ def _reached(
     """Each question with the blocks it can look at; without those that nothing in reach could answer."""
     asked, reach, notes = [], [], []
     for item in items:
-        if item.span is None:
+        if item.mode == "present":
+            found: frozenset[int] | None = _newest(blocks)
+        elif item.span is None:
             found = _at_hand(blocks, item, rng, rank)
         else:
             found = frozenset(i for i, block in enumerate(blocks) if belongs(block.span_s, item.span))
@@ -139,6 +149,11 @@ def _reached(
         reach.append(found)
         notes.append("" if item.span is None else _note(blocks, item.span, wall_s))
     return History(blocks, now_s, wall_s, instant, asked, reach, notes)
+
+
+def _newest(blocks: list[Seen]) -> frozenset[int]:
+    """What a question about this moment reads beside the last frames."""
+    return frozenset(range(max(0, len(blocks) - PRESENT), len(blocks)))
 
 
 def _at_hand(blocks: list[Seen], item: Item, rng: np.random.Generator, rank: Rank) -> frozenset[int] | None:

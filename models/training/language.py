@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LOSSES = ("words", "told", "kept", "joined", "asked", "fetched", "said")
 POINTING = 1.0  # weight of looking at the right rows beside saying the right words
 TELLING = 0.5  # weight of rows that tell where things were
+SETTLING = 12  # batches by which the heads that are thrown away find their place
 READ = pointing.SAID[0]  # the layer at which answers are read off the rows
 
 
@@ -52,11 +53,14 @@ def train_language(
     students = _Students(checkpoint, teacher, runs, plan)
     fused = checkpoint.device.type == "cuda"
     optimiser = torch.optim.AdamW(students.groups(), lr=plan.learning_rate, betas=(0.9, 0.98), fused=fused)
-    if found := course.resume():
-        students.load_state_dict(found["students"])
-        optimiser.load_state_dict(found["optimiser"])
+    found = course.resume()
     part = torch.tensor(course.part).share_memory_()  # those who compose beside it read how far it is
     batches = feed(students.batches(runs, teacher, plan, part, course.step), plan.workers)
+    if found is not None:
+        students.load_state_dict(found["students"])
+        optimiser.load_state_dict(found["optimiser"])
+    else:
+        students.settle([next(batches).to(checkpoint.device) for _ in range(SETTLING)])
     smooth: Tensor | None = None
     course.begin()
     while not course.over:
@@ -131,6 +135,22 @@ class _Students(nn.Module):
                 yield make_batch(draw(runs, teacher, plan, rng, float(part), pointer.rank), packer, pointer)
 
         return make
+
+    def settle(self, batches: list[Batch]) -> None:
+        """Heads that are new begin where the rest is, which may be well trained."""
+        read = [self._seen(batch) for batch in batches]
+        fused, states, motion = (torch.cat(part) for part in zip(*read, strict=True))
+        self.told.fit(fused, motion)
+        self.kept.fit(states, motion)
+
+    @torch.no_grad()
+    def _seen(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Fused rows of a batch, their states before layer `READ`, and their motion."""
+        with narrow(self.device):
+            fused = batch.shown.fuse(self.dynamics)
+            _, states = self._read(batch.packed, fused)
+        at = batch.packed.row_at
+        return fused.float(), states[at[:, 0], at[:, 1]].float(), batch.shown.motion
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """What to lower, and its parts for people: of the words, of what rows tell, of where was looked."""

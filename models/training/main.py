@@ -17,6 +17,7 @@ from models.training.create import Shape, new_checkpoint
 from models.training.curves import draw_curves
 from models.training.depth import fit_depth
 from models.training.grounding import ground, ground_new, naming_tokens
+from models.training.histories import HOT, PRESENT, RECALLED
 from models.training.inherit import inherit
 from models.training.language import train_language
 from models.training.plan import TrainPlan, read_plan
@@ -32,20 +33,22 @@ NAME = "longwatch-small"
 # What the checkpoint recommends to memory: the sizes it was trained with, and the heads that were told where to look:
 # the one that finds what a question names also finds it among what was evicted; the other points at moments.
 MEMORY = {
-    "hot_blocks": 12,
+    "hot_blocks": HOT,
     "length": "adaptive",
     "fused_min": 3,
     "fused_max": 12,
     "distortion_target": 0.08,
     "fused_tokens": 6,  # for who wants a fixed length
     "spawn_below": 0.75,
+    "idle_frames": 20,
     "segment_s": 10.0,
     "instant_frames": 4,
     "positions": "contiguous",
     "stamps": True,
     "recall_layer": ASKED[0],
     "recall_heads": [ASKED[1]],
-    "recall_blocks": 16,  # they are small here
+    "recall_blocks": RECALLED,  # they are small here
+    "present_blocks": PRESENT,
     "pointer_layer": SAID[0],
     "pointer_head": SAID[1],
 }

@@ -23,12 +23,12 @@ class LanguagePlan:
     questions: int = 28
     earlier: int = 3  # at most so many whole runs before the last
     glances_fraction: float = 0.1  # of the time, at the start: single frames only, twice as many per step
-    glances_share: float = 0.4  # of the steps later on: they cost little, and histories ask little about now
+    glances_share: float = 0.2  # of the steps later on: they cost little, and histories ask little about now
     grown_fraction: float = 0.25  # of the time after those: until all lengths occur
     hours_fraction: float = 0.5  # of the time, until there are hours to look back on
-    hours_share: float = 0.35  # of the steps that are no glances, from then on
+    hours_share: float = 0.5  # of the steps that are no glances, from then on
     hours_runs: tuple[int, int] = (8, 32)  # fewest and most runs of those
-    hours_questions: int = 5  # about each: they share few of their blocks
+    hours_questions: int = 8  # about each: they share few of their blocks
     long_fraction: float = 0.2  # of the time, at the end: long histories oftenest
     learning_rate: float = 9e-4
     seed: int = 0

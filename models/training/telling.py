@@ -50,6 +50,14 @@ class Telling(nn.Module):
         told = linear(rms_norm(rows.float(), rows.shape[-1:]), normalize(self.weight, dim=1), self.bias)
         return mse_loss(told, (motion[:, _COLUMNS].to(told) - self.mean) / self.spread)
 
+    def fit(self, rows: Tensor, motion: Tensor, steps: int = 300) -> None:
+        """Turn the directions to where (n, D) rows say it best already: from anywhere else they would pull at them."""
+        optimiser = torch.optim.Adam([self.weight, self.bias], lr=0.01)
+        for _ in range(steps):
+            optimiser.zero_grad()
+            self.miss(rows, motion).backward()
+            optimiser.step()
+
 
 def _all_of(run: RunTokens) -> list[Rows]:
     return [*run.segments, *(rows for moment in run.moments for rows in moment.instant)]

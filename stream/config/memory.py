@@ -47,6 +47,9 @@ class MemoryConfig(Section):
     segment_s: Positive | None = None
     base_codes: Annotated[int, Field(ge=2, le=32767)] = 512
     spawn_below: Annotated[float, Field(gt=0, le=1)] | None = None
+    idle_frames: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="after which a code that nothing looked like is retired"
+    )
     map_frames: Annotated[int, Field(ge=1, le=65535)] = 256
     instant_frames: Annotated[int, Field(ge=1, le=64)] | None = None
     warm_fraction: Fraction = 0.3
@@ -56,6 +59,9 @@ class MemoryConfig(Section):
     positions: Literal["gap", "lazy_rebase", "contiguous"] | None = None
     recall: bool = True
     recall_blocks: Annotated[int, Field(ge=0, le=64)] | None = None
+    present_blocks: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None, description="before the last frames that a question about this very moment reads"
+    )
     inner: Literal["none", "fastv", "holitom_inner", "mustdrop"] = Field(
         default="none", description="fewer seen rows in deeper layers while a question is read"
     )

@@ -72,6 +72,20 @@ def test_the_small_plan_from_first_frame_to_page(tmp_path: Path) -> None:
         command.main([*argv, "--days", "2"], again.append)
 
 
+def test_streams_watched_by_two_processes_are_answered_as_by_one(tmp_path: Path) -> None:
+    none = [word for name in ("standing", "days", "stress", "glimpses", "occasions") for word in (f"--{name}", "0")]
+    argv = ["--streams", "3", "--seconds", "30", "--moments", "1", "--questions", "3", *none]
+    found = list[dict[str, list[dict[str, str]]]]()
+    for workers in ("1", "2"):
+        said, out = list[str](), tmp_path / workers
+        assert command.main([*argv, "--workers", workers, "--out", str(out)], said.append) == 0
+        lines = [json.loads(line) for line in (out / "bench-watch.jsonl").read_text().splitlines()[1:]]
+        found.append({one["unit"]: [answer["said"] for answer in one["answered"]] for one in lines})
+        units = [line.split(": ")[1].split(",")[0] for line in said if "questions, " in line]
+        assert units == [one["unit"] for one in lines], "each stream is named when it is done"
+    assert found[0] == found[1] and len(found[0]) == 3
+
+
 def test_every_variant_is_asked_the_same(checkpoint: Checkpoint) -> None:
     show, unit = first_show(TINY)
     early = sorted(show.asks, key=lambda a: a.time_s)[:2]

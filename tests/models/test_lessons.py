@@ -15,7 +15,7 @@ from models.prompt import Layout
 from models.rows import MOTION_FEATURES, Rows
 from models.training.batch import Batch, make_batch
 from models.training.feed import feed
-from models.training.histories import ALIKE, HOT, RECALLED, History, compose, look_back
+from models.training.histories import ALIKE, HOT, OFTENER, PRESENT, RECALLED, History, _hardest, compose, look_back
 from models.training.language import _Students
 from models.training.lessons import Teacher
 from models.training.main import perception_config
@@ -100,6 +100,27 @@ def test_hours_are_seen_as_recall_shows_them(teacher: Teacher, runs: list[RunTok
                 spans = [history.blocks[i].span_s for i in reach]
                 assert any(start <= b and end >= a for start, end in spans), item.text
     assert asked >= 10
+
+
+def test_the_present_is_asked_about_as_it_is_read_when_deployed(teacher: Teacher, runs: list[RunTokens]) -> None:
+    asked = 0
+    for seed in range(6):
+        history = compose(runs, teacher, np.random.default_rng(seed), 3, 24, lambda _item, blocks: [0.0] * len(blocks))
+        newest = frozenset(range(max(0, len(history.blocks) - PRESENT), len(history.blocks)))
+        for item, reach in zip(history.items, history.reach, strict=True):
+            assert (reach == newest) == (item.mode == "present") and len(history.blocks) > PRESENT
+            asked += item.mode == "present"
+    assert asked > 10
+
+
+def test_what_takes_hours_to_go_wrong_is_asked_oftener(teacher: Teacher, runs: list[RunTokens]) -> None:
+    rng = np.random.default_rng(0)
+    history = compose(runs, teacher, rng, RUNS - 1, 40, lambda _item, blocks: [0.0] * len(blocks))
+    past = [item for item in history.items if item.mode == "past"]
+    often = sum(item.kind in OFTENER for item in past) / len(past)
+    chosen = [item for _ in range(200) for item in _hardest(past, 2, rng)]
+    assert 0 < often < sum(item.kind in OFTENER for item in chosen) / len(chosen) - 0.1
+    assert {id(item) for item in _hardest(past, 999, rng)} == {id(item) for item in past} and _hardest([], 3, rng) == []
 
 
 def test_what_looks_like_the_thing_is_recalled_first(runs: list[RunTokens], pointer: Pointer, teacher: Teacher) -> None:

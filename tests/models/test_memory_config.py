@@ -16,6 +16,7 @@ def test_defaults_agree() -> None:
 
 def test_a_card_recommends_its_lengths_and_a_setting_goes_first() -> None:
     card = {"length": "adaptive", "fused_min": 3, "fused_max": 12, "distortion_target": 0.08, "recall_blocks": 16}
+    card["present_blocks"] = 1
     taken = MemoryConfig().with_recommended(card)
     assert {name: getattr(taken, name) for name in card} == card
     seen = taken.perception()
@@ -23,3 +24,4 @@ def test_a_card_recommends_its_lengths_and_a_setting_goes_first() -> None:
     assert MemoryConfig(fused_max=20).with_recommended(card).fused_max == 20
     usual = MemoryConfig().with_recommended({})
     assert (usual.length, usual.fused_min, usual.fused_max, usual.recall_blocks) == ("fixed", 4, 64, 8)
+    assert usual.present_blocks is None, "a checkpoint that says nothing reads all that is at hand"

@@ -95,6 +95,27 @@ def test_the_present_is_read_where_the_named_time_touches_it() -> None:
     assert open_or_instant < seen(mem, "what is there?")
 
 
+@pytest.mark.parametrize("positions", ["contiguous", "gap", "lazy_rebase"])
+def test_a_question_about_this_moment_reads_the_newest_blocks_where_the_card_says_so(positions: Any) -> None:
+    settings: dict[str, Any] = {"every": 4, "budget": "8MiB", "hot_blocks": 20, "positions": positions}
+    mem, wide = (lived(119, **settings, present_blocks=most) for most in (2, None))
+    newest = {(112, 115), (116, 118), (117, 117), (118, 118)}
+    assert seen(mem, "is there a dog?") == newest
+    assert seen(lived(119, **settings, present_blocks=1), "is there a dog?") == newest - {(112, 115)}
+    assert seen(lived(119, **settings, present_blocks=0), "is there a dog?") == {(117, 117), (118, 118)}
+    for text in ("is there a dog?", "was there a dog?", "list all dogs", "is the dog of 12:00:20 still there?"):
+        assert seen(wide, text) >= at_hand(wide) | newest
+    for text in ("was there a dog?", "list all dogs", "is the dog of 12:00:20 still there?"):
+        assert seen(mem, text) == seen(wide, text), "it asks about more than this moment"
+    assert seen(mem, "what is there at 12:00:21?") == seen(wide, "what is there at 12:00:21?")
+    check(mem)
+
+
+def test_where_nothing_is_in_a_block_yet_the_present_is_all_there_is() -> None:
+    mem = lived(3, every=4, present_blocks=1)
+    assert seen(mem, "is there a dog?") == seen(mem, "was there a dog?")
+
+
 def test_a_question_about_then_and_now_reads_both() -> None:
     mem = lived(budget="8MiB", warm_fraction=0.5, recall_blocks=64)
     everything = seen(mem, "what is there?")

@@ -233,3 +233,30 @@ def test_what_the_tower_found_salient_reaches_the_reducer_and_survives_a_restart
     untold, _ = watch(config, [replace(tokens, saliency=None) for tokens in frames])
     assert torch.equal(whole.open_segment().embeds, restored.open_segment().embeds)
     assert not torch.equal(whole.open_segment().embeds, untold.open_segment().embeds)
+
+
+def test_with_idle_codes_retired_the_base_is_what_was_seen_lately_and_the_map_names_only_that() -> None:
+    first, then = scene(30, seed=1), [replace(t, span_s=(40 + t.span_s[0],) * 2) for t in scene(30, seed=2)]
+    perceptions = {idle: Perception(PerceptionConfig(idle_frames=idle), DIM, GRID) for idle in (None, 10)}
+    alive = {}
+    for idle, perception in perceptions.items():
+        for tokens in [*first, *then]:
+            perception.see(tokens)
+            slots, _, _ = perception.map.last(perception.open_frames)
+            assert bool(perception.base.alive[slots.flatten()].all()), "what the open segment is made of is alive"
+        perception.flush()
+        named = perception.map.slots.unique().long()
+        assert bool(perception.base.alive[named[named >= 0]].all())
+        alive[idle] = perception.codes_alive
+    assert alive[10] < alive[None], "the wall and the actor of before"
+    assert (perceptions[10].map.slots == -1).any()
+
+
+def test_the_last_frames_move_as_if_nothing_had_been_before_them() -> None:
+    config = PerceptionConfig(base_codes=8, spawn_below=0.9)
+    long, _ = watch(config, scene(200, seed=3) + scene(60))
+    short, _ = watch(config, scene(60)[-config.recent_frames :])
+    other, _ = watch(config, scene(60, still=True)[-config.recent_frames :])
+    for a, b, c in zip(long.instant(), short.instant(), other.instant(), strict=True):
+        assert torch.equal(a.embeds, b.embeds) and torch.equal(a.motion, b.motion) and a.span_s == b.span_s
+        assert not torch.equal(a.motion, c.motion)

@@ -13,10 +13,12 @@ from models.answerer import TextAnswerer
 from models.evidence import Attention, Stretch, sightings
 from models.kv.fork import View
 from models.kv.ledger import uncovered
-from models.kv.recall import about_past, attention_shares, named_span, pick, standing_out
+from models.kv.recall import about_moment, about_past, attention_shares, named_span, pick, standing_out
 from models.memory import Memory
 from models.prompt import KINDS, embed
 from stream.flow import Sighting
+from stream.sources.simulated.quiz import MODES
+from stream.sources.simulated.wording import PHRASES
 from tests.models.scripted import NOON, ask, frame, memory
 
 DAY: dict[str, Any] = {
@@ -51,6 +53,7 @@ def answer(mem: Memory, text: str, **fields: Any) -> View:
         "3 min ago?",
         "What left first?",
         "who left?",
+        "Who put the bag down?",
         "Who has left the yard?",
         "has a dog been here?",
         "hasn't anyone come?",
@@ -80,6 +83,21 @@ def test_questions_about_the_past_are_known(text: str) -> None:
 )
 def test_questions_about_now_are_known(text: str) -> None:
     assert not about_past(text)
+
+
+def test_questions_about_nothing_but_this_moment_are_known() -> None:
+    for text in ("What do you see?", "Is the door open?", "Where will it leave?", "Does he carry a box?"):
+        assert about_moment(text)
+    for text in ("Is it the car that was here before?", "List everything.", "Describe the day.", "Who came?"):
+        assert not about_moment(text)
+
+
+def test_the_simulator_asks_about_the_present_in_words_that_are_known_as_such() -> None:
+    words = {"kind": "dog", "plural": "dogs", "a": "a red dog", "the": "the red dog", "this": "the red dog"}
+    words |= {"that": "the blue dog", "thing": "truck", "clock": "14:05"}
+    for kind, phrases in PHRASES.items():
+        for phrase in phrases:
+            assert about_moment(phrase.format(**words)) == (MODES[kind] == "present"), phrase
 
 
 def test_times_in_words() -> None:

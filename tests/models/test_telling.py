@@ -45,6 +45,21 @@ def test_what_is_told_must_be_loud_and_not_only_legible() -> None:
     assert telling.miss(rows, motion[torch.randperm(COUNT)]).item() > 1.5
 
 
+def test_new_heads_begin_where_rows_say_it_already_and_move_no_rows() -> None:
+    torch.manual_seed(0)
+    motion = torch.rand(COUNT, MOTION_FEATURES)
+    telling = Telling(DIM, some_runs(motion))
+    columns = [MOTION_NAMES.index(name) for name in TOLD]
+    hidden = torch.linalg.qr(torch.randn(DIM, DIM)).Q[: len(TOLD)]
+    rows = torch.randn(COUNT, DIM) * 0.3 + (motion[:, columns] - motion[:, columns].mean(0)) * 9 @ hidden
+    rows.requires_grad_()
+    before = telling.miss(rows, motion).item()
+    telling.fit(rows.detach(), motion)
+    after = telling.miss(rows, motion).item()
+    assert after < 0.3 * before and rows.grad is None
+    assert telling.miss(rows, motion[torch.randperm(COUNT)]).item() > 2 * after, "the control: of other rows"
+
+
 def test_a_size_for_rows_changes_how_much_is_left_of_them_and_nothing_that_layers_add() -> None:
     checkpoint, teacher = open_checkpoint(BUNDLED), cast("Teacher", SimulatedTeacher())
     before, _ = look_at_cells(checkpoint, teacher, 16, 3)

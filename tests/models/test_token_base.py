@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from models.token_base import TokenBase
+from models.token_base import TokenBase, codes_of
 
 DIM = 24
 
@@ -176,3 +176,38 @@ def test_close_pairs_share_no_code_and_come_closest_first() -> None:
     assert len(pairs) == 2
     assert len({slot for kept, gone, _ in pairs for slot in (kept, gone)}) == 4
     assert all(kept < gone for kept, gone, _ in pairs) and pairs[0][2] >= pairs[1][2]
+
+
+def test_codes_that_nothing_goes_to_are_retired_and_their_slots_used_again() -> None:
+    found = base(codes=4, spawn_below=0.9)
+    a, b, c = torch.eye(DIM)[:3]
+    found.assign(torch.stack([a, b]), torch.ones(2))
+    for _ in range(3):
+        found.assign(a[None], torch.ones(1))
+    assert not len(found.retire(4)) and found.retire(3).tolist() == [1]
+    assert found.alive.tolist() == [True, False, False, False] and found.ids[1] == -1
+    again = found.assign(torch.stack([a, c]), torch.ones(2))
+    assert again.slots.tolist() == [0, 1] and found.ids.tolist()[:2] == [0, 2], "an id never comes back"
+    twin = base(codes=4, spawn_below=0.9)
+    twin.load_state_dict(found.state_dict())
+    assert twin.retire(1).tolist() == found.retire(1).tolist() == []
+    found.assign(a[None], torch.ones(1))
+    assert found.retire(1).tolist() == [1], "of a frame ago"
+
+
+def test_a_merged_code_is_as_fresh_as_the_fresher_of_the_two() -> None:
+    found = base(codes=2, spawn_below=0.99)
+    a, b = torch.eye(DIM)[:2]
+    near = a + 0.3 * b
+    found.assign(torch.stack([a, near]), torch.ones(2))
+    found.assign(near[None], torch.ones(1))
+    merged = found.assign(-b[None], torch.ones(1)).merged
+    assert merged == ((1, 0),) and not len(found.retire(2))
+
+
+def test_codes_of_their_own_follow_a_thing_through_a_few_frames() -> None:
+    a, b, c = torch.eye(DIM)[:3]
+    slots, errors = codes_of([torch.stack([a, b]), torch.stack([c, a])], base(spawn_below=0.9))
+    assert slots.tolist() == [[0, 1], [2, 0]] and float(errors.max()) < 1e-6
+    crowded, _ = codes_of([torch.stack([a, b]), torch.stack([c, a])], base(codes=2, spawn_below=0.9))
+    assert crowded.shape == (2, 2) and int(crowded.max()) < 2
