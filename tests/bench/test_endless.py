@@ -17,7 +17,15 @@ from models.memory import Memory, open_memory
 from stream.flow import MediaEpoch, Tokens
 
 EPOCH = MediaEpoch(1.7e9)
-SMALL = MemoryConfig(budget=1, warm_fraction=0.05, cold_fraction=0.012, max_forks=1, base_codes=48, spawn_below=0.9)
+SMALL = MemoryConfig(
+    budget=1,
+    warm_fraction=0.05,
+    cold_fraction=0.012,
+    max_forks=1,
+    base_codes=48,
+    spawn_below=0.9,
+    idle_frames=1_000_000,  # else codes leave before they are many
+)
 BUSY = 1.0  # a frame may seem twice as dear here: other work shares the machine, and parts are short
 
 

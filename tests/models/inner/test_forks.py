@@ -51,7 +51,7 @@ def fed(kind: str, frames: int = 31, **settings: Any) -> Memory:
 
 def counted(mem: Memory) -> tuple[int, ...]:
     """Keys that the first word said looks at, by layer."""
-    view = mem.fork(ask())
+    view = mem.fork(ask("list everything"))
     said(view, SAYS[:1])
     found = view.attended
     view.close()
@@ -123,7 +123,7 @@ def test_eight_questions_at_once_answer_as_if_alone(inner: str, decode: str) -> 
 @pytest.mark.parametrize(("inner", "decode"), [*ALL, ("none", "none")])
 def test_evidence_and_shares_stay_with_the_right_blocks(kind: str, inner: str, decode: str) -> None:
     mem = fed(kind, inner=inner, decode=decode)
-    view = mem.fork(ask())
+    view = mem.fork(ask("list everything"))
     said(view, SAYS)
     evidence, shares = view.evidence(), view.shares()
     total = view._attention._sum
@@ -146,7 +146,7 @@ def test_what_a_word_looked_at_is_found_where_it_is() -> None:
     """The pointing head's look is spread over all keys in reach, in its own layer's rows."""
     for inner, decode in ALL:
         mem = fed("bundled", 40, inner=inner, decode=decode)
-        view = mem.fork(ask())
+        view = mem.fork(ask("list everything"))
         said(view, SAYS)
         look = view._look
         assert look is not None and view._shown is not None and view._tail is not None
