@@ -176,7 +176,8 @@ class Perception:
         if not self._recent:
             return []
         config, frames = self.config, list(self._recent)
-        base = TokenBase(config.base_codes, self.dim, config.spawn_below, config.forgetting)
+        codes = min(config.base_codes, len(frames) * self.grid[0] * self.grid[1])  # more could not be opened
+        base = TokenBase(codes, self.dim, config.spawn_below, config.forgetting)
         slots, errors = (x.view(-1, *self.grid) for x in codes_of((seen.embeds for seen in frames), base))
         times_s = torch.tensor([seen.time_s for seen in frames], dtype=torch.float64)
         found = []
