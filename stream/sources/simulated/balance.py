@@ -53,6 +53,7 @@ DRAWERS: dict[str, Sequence[str]] = {
     "past_number": DIGITS,
     "who_left": COLOURS,
     "last_colour": COLOURS,
+    "last_seen": (NOTHING, *COLOURS),
     "when": (WHEN,),
     "seen_at": YES_NO,
     "colour_at": COLOURS,
@@ -64,11 +65,12 @@ PRIORS: dict[str, dict[str, float]] = {
     "what": {"zero": 6, "one": 4, "two": 2},
     "count": {"zero": 6, "one": 3, "two": 1},
     "moving": {"it is standing still": 1},
-    "exists": {"far": 24},
-    "seen": {"far": 12},
+    "exists": {"no": 5, "far": 24},
+    "seen": {"no": 2, "far": 12},
     "past_count": {"zero": 7, "one": 5, "two": 2},
     "carrying": {NOTHING: 4},
-    "seen_at": {"far": 12},
+    "last_seen": {NOTHING: 4},
+    "seen_at": {"no": 2, "far": 12},
     "count_at": {"zero": 7, "one": 5, "two": 2},
 }
 FOR_ONE_UNSEEN = 4  # questions about what was there, for each that is answered "not seen"

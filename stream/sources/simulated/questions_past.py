@@ -13,6 +13,7 @@ from stream.sources.simulated.questions_present import LEGIBLE
 from stream.sources.simulated.view import BEFORE_S, GONE_S, Maker, View
 from stream.sources.simulated.wording import (
     FIXTURE_WHEN,
+    NOTHING,
     NUMBERS,
     PHRASES,
     WHEN,
@@ -62,6 +63,22 @@ def _last_colour(v: View, rng: np.random.Generator) -> list[Candidate]:
             candidate = v.past(tracks[-1].colour, {"kind": kind}, ((kind, None),), tracks[-1:])
             found.append(candidate._replace(topic=kind))
     return found
+
+
+def _last_seen(v: View, _rng: np.random.Generator) -> list[Candidate]:
+    """What left last, whatever it was, where nothing left since and nothing like it is there; "nothing" of nothing."""
+    if not v.tracks and not v.last:
+        return [v.past(NOTHING, {}, (), ())._replace(drawer=NOTHING, there=False)]
+    here = {id(k) for k, _ in v.here}
+    gone = sorted((k for _, k in v.tracks if id(k) not in here), key=lambda k: k.leave_s)
+    if v.unclear or not gone or not v.gone(gone[-1]):
+        return []
+    last, before = gone[-1], gone[-2:-1]
+    if any(last.leave_s - k.leave_s < BEFORE_S for k in before):
+        return []
+    if any((k.kind, k.colour) == (last.kind, last.colour) for k, _ in v.here):
+        return []
+    return [v.past(article(last.colour, last.kind), {}, (), (last,))._replace(drawer=last.colour)]
 
 
 def _order(v: View, rng: np.random.Generator) -> list[Candidate]:
@@ -186,5 +203,6 @@ MAKERS: dict[str, Maker] = {
     "past_number": _past_number,
     "who_left": _who_left,
     "last_colour": _last_colour,
+    "last_seen": _last_seen,
     "when": _when,
 }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from stream.sources.simulated.balance import Candidate
+from stream.sources.simulated.history import Run, Track
 from stream.sources.simulated.kinds import COLOURS, KINDS, PLURALS, Colour, Kind
 from stream.sources.simulated.view import Maker, Minute, View, other
 from stream.sources.simulated.wording import NUMBERS, article, definite, leaving_side
 
 
-def _timed(v: View, minute: Minute, candidate: Candidate, kind: Kind) -> Candidate:
+def timed(v: View, minute: Minute, candidate: Candidate, kind: Kind) -> Candidate:
     """A candidate as one about that minute; where it rests on nothing, it rests on all of the minute."""
     candidate = candidate._replace(
         topic=kind, words={**candidate.words, "clock": minute.clock}, minute_s=minute.span_s, time_s=None
@@ -18,6 +19,11 @@ def _timed(v: View, minute: Minute, candidate: Candidate, kind: Kind) -> Candida
     if candidate.shown:
         return candidate
     return candidate._replace(span_s=minute.span_s, lag_s=v.now - minute.span_s[1])
+
+
+def leaves(run: Run, whole: Track, inside: Track) -> str | None:
+    """On which side a thing that was clearly seen left within the minute, if it did; `inside`: its part of it."""
+    return run.exit_side(whole) if inside.seen and inside.leave_s == whole.leave_s else None
 
 
 def _missing(v: View, minute: Minute, rng: np.random.Generator) -> list[tuple[Kind, Colour, str]]:
@@ -39,10 +45,10 @@ def _seen_at(v: View, rng: np.random.Generator) -> list[Candidate]:
         for _, _, k in minute.tracks:
             if k.seen:
                 yes = v.past("yes", {"a": article(k.colour, k.kind)}, ((k.kind, k.colour),), (k,))
-                found.append(_timed(v, minute, yes, k.kind))
+                found.append(timed(v, minute, yes, k.kind))
         for kind, colour, flavour in _missing(v, minute, rng):
             no = v.past("no", {"a": article(colour, kind)}, ((kind, colour),), ())
-            found.append(_timed(v, minute, no._replace(there=False, flavour=flavour), kind))
+            found.append(timed(v, minute, no._replace(there=False, flavour=flavour), kind))
     return found
 
 
@@ -53,10 +59,10 @@ def _colour_at(v: View, rng: np.random.Generator) -> list[Candidate]:
             inside, words, named = minute.of(kind), {"kind": kind}, ((kind, None),)
             if len(inside) == 1 and inside[0][2].seen:
                 track = inside[0][2]
-                found.append(_timed(v, minute, v.past(track.colour, words, named, (track,)), kind))
+                found.append(timed(v, minute, v.past(track.colour, words, named, (track,)), kind))
             elif not inside:
                 flavour = "near" if v.of(kind) else "far"
-                found.append(_timed(v, minute, v.unseen(words, named, flavour), kind))
+                found.append(timed(v, minute, v.unseen(words, named, flavour), kind))
     return found
 
 
@@ -69,7 +75,7 @@ def _count_at(v: View, rng: np.random.Generator) -> list[Candidate]:
             if len(tracks) < len(NUMBERS) and not alike and all(k.seen for k in tracks):
                 words, named = {"plural": PLURALS[kind]}, ((kind, None),)
                 candidate = v.past(NUMBERS[len(tracks)], words, named, tracks)._replace(there=bool(tracks))
-                found.append(_timed(v, minute, candidate, kind))
+                found.append(timed(v, minute, candidate, kind))
     return found
 
 
@@ -77,13 +83,13 @@ def _where_at(v: View, rng: np.random.Generator) -> list[Candidate]:
     found = []
     for minute in v.minutes(rng):
         for run, whole, k in minute.tracks:
-            side = run.exit_side(whole)
-            if side and k.seen and k.leave_s == whole.leave_s and len(minute.of(k.kind, k.colour)) == 1:
+            side = leaves(run, whole, k)
+            if side and len(minute.of(k.kind, k.colour)) == 1:
                 words, named = {"the": definite(k.colour, k.kind)}, ((k.kind, k.colour),)
-                found.append(_timed(v, minute, v.past(leaving_side(side), words, named, (k,)), k.kind))
+                found.append(timed(v, minute, v.past(leaving_side(side), words, named, (k,)), k.kind))
         for kind, colour, flavour in _missing(v, minute, rng):
             never = v.unseen({"the": definite(colour, kind)}, ((kind, colour),), flavour)
-            found.append(_timed(v, minute, never, kind))
+            found.append(timed(v, minute, never, kind))
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from stream.sources.simulated import questions_past, questions_present, questions_timed
+from stream.sources.simulated import questions_past, questions_plain, questions_present, questions_timed
 from stream.sources.simulated.balance import Balance, Candidate, Named
 from stream.sources.simulated.history import History
 from stream.sources.simulated.view import Maker, View
@@ -45,6 +45,7 @@ MODES: dict[str, Mode] = {
     "past_number": "past",  # 1/5: "not seen"
     "who_left": "past",  # 1/5: "not seen"
     "last_colour": "past",  # 1/8
+    "last_seen": "past",  # 1/9; "nothing" is the easy answer
     "when": "past",  # open: `time_s` is the answer
     "seen_at": "past",  # 1/2
     "colour_at": "past",  # 1/5: "not seen"
@@ -52,7 +53,10 @@ MODES: dict[str, Mode] = {
     "where_at": "past",  # 2/5
 }
 KINDS_ASKED: tuple[str, ...] = tuple(MODES)
-MAKERS: dict[str, Maker] = questions_present.MAKERS | questions_past.MAKERS | questions_timed.MAKERS
+_COLOURED: dict[str, Maker] = questions_present.MAKERS | questions_past.MAKERS | questions_timed.MAKERS
+MAKERS: dict[str, Maker] = _COLOURED | {
+    kind: questions_plain.either(_COLOURED[kind], plain) for kind, plain in questions_plain.MAKERS.items()
+}
 
 
 @dataclass(frozen=True, slots=True)

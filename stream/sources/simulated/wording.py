@@ -94,6 +94,7 @@ PHRASES: dict[str, tuple[str, ...]] = {
         "What colour was the {kind} that was there last?",
         "What color was the last {kind}?",
     ),
+    "last_seen": ("What was there before?", "What left last?", "What was the last thing that left?"),
     "when": (
         "When did {the} leave?",
         "At what time did {the} leave?",
@@ -131,14 +132,19 @@ FIXTURE_WHEN: dict[tuple[Fixture, bool], tuple[str, ...]] = {
 }
 
 
-def article(colour: Colour, kind: Kind) -> str:
-    """A thing as one names it first: "a red car", "an orange ball"."""
-    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
+def article(colour: Colour | None, kind: Kind) -> str:
+    """A thing as one names it first: "a red car", "an orange ball"; of any colour: "a car"."""
+    name = _name(colour, kind)
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def definite(colour: Colour, kind: Kind) -> str:
-    """A thing as one names it again: "the red car"."""
-    return f"the {colour} {kind}"
+def definite(colour: Colour | None, kind: Kind) -> str:
+    """A thing as one names it again: "the red car", "the car"."""
+    return f"the {_name(colour, kind)}"
+
+
+def _name(colour: Colour | None, kind: Kind) -> str:
+    return kind if colour is None else f"{colour} {kind}"
 
 
 def listing(things: Sequence[tuple[Colour, Kind]]) -> str:
@@ -176,7 +182,7 @@ def corpus() -> list[str]:
         words = {"kind": kind, "plural": PLURALS[kind], "a": article(colour, kind), "the": definite(colour, kind)}
         words |= {"this": words["the"], "that": words["the"], "thing": f"{colour} {kind}", "clock": "14:05"}
         texts += [phrase.format(**words) for phrases in PHRASES.values() for phrase in phrases]
-        texts += [words["a"], words["the"]]
+        texts += [words["a"], words["the"], article(None, kind), definite(None, kind)]
     texts += [phrase.format(thing="truck") for name in ("number", "past_number") for phrase in PHRASES[name]]
     texts += [f"at {hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60)]
     return list(dict.fromkeys(texts))

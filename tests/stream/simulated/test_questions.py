@@ -60,6 +60,11 @@ def named(item: Item) -> tuple[str, str | None]:
     return item.named[0]
 
 
+def fits(item: Item, kind: str | None, colour: str | None) -> bool:
+    """Whether a thing is what a question names, which may be of any colour."""
+    return named(item) in {(kind, colour), (kind, None)}
+
+
 def test_numbers_are_read_off_the_truck() -> None:
     for kind, seeds in (("number", range(160)), ("past_number", range(40))):
         right = 0
@@ -99,7 +104,8 @@ def test_who_carries_what() -> None:
     said: Counter[str] = Counter()
     for item, script, _start, now in collect("carrying", range(250), 20.0):
         actors = script.actors(now)
-        person = next(a for a, _ in actors if (a.kind, a.colour) == named(item))
+        shown = {s.actor_id for s in visible(script, now) if fits(item, s.kind, s.colour)}
+        person = next(a for a, _ in actors if a.id in shown)
         boxes = [b.colour for b, _ in actors if b.carrier(now) == person.id]
         assert item.answer == (f"{'an' if boxes[0] == 'orange' else 'a'} {boxes[0]} box" if boxes else "nothing")
         said[item.answer] += 1
@@ -137,9 +143,9 @@ def test_who_put_a_box_down_left_it() -> None:
         cast = {a.id: a for t in np.arange(start, now, 5.0) for a, _ in script.actors(float(t))}
         boxes = {s.colour for look in looks(script, start, (0, now - start)) for s in look if s.kind == "box"}
         if item.answer == UNSEEN:
-            assert named(item)[1] not in boxes
+            assert not any(fits(item, "box", colour) for colour in boxes)
             continue
-        who = {f"the {e.colour} person" for e in drops if cast[e.other_id or -1].colour == named(item)[1]}
+        who = {f"the {e.colour} person" for e in drops if fits(item, "box", cast[e.other_id or -1].colour)}
         assert who == {item.answer}
         assert item.lag_s >= GONE_S
         right += 1
@@ -165,12 +171,13 @@ def test_moments_are_when_things_left_and_doors_moved() -> None:
     }
     for item, script, start, now in collect("when", range(80)):
         past = events(script, start, now)
-        thing, colour = named(item)
+        thing, _ = named(item)
         if thing in {"door", "light"}:
             on = bool(re.search(r"open|\bon\b", item.text))
             times = [e.time_s - start for e in past if e.what == what[str(thing), on]]
         else:
-            times = [k / 2 for k, look in enumerate(_slivers(script, start, now - start)) if (thing, colour) in look]
+            slivers = _slivers(script, start, now - start)
+            times = [k / 2 for k, look in enumerate(slivers) if any(fits(item, *each) for each in look)]
         assert (item.answer == WHEN) == bool(times) == (item.time_s is not None)
         if item.time_s is not None:
             assert 0 <= item.time_s - times[-1] <= 0.5
@@ -188,7 +195,7 @@ def _slivers(script: Script, start: float, seconds: float) -> list[set[tuple[str
 def test_a_door_that_changed_unseen_has_no_moment() -> None:
     def told(*glances: Glance) -> set[str]:
         h = History((Run(0.0, 60.0, 0.5, (), glances),))
-        return {i.answer for i in everything(h, "when") if i.named == (("door", None),) and "open" in i.text}
+        return {i.answer for i in everything(h, "when", 240) if i.named == (("door", None),) and "open" in i.text}
 
     assert told(Glance(0, False), Glance(20, True)) == {WHEN}
     assert told(Glance(0, False)) == {UNSEEN}
@@ -208,11 +215,11 @@ def test_a_named_minute_is_answered_by_what_it_held() -> None:
             assert now - start - b >= GONE_S - 1e-6
             seen = looks(script, start, (max(a, 0.0), b))
             assert len(seen) >= WATCHED_S * 2
-            thing, colour = named(item)
+            thing, _ = named(item)
             inside = {s.colour for look in seen for s in look if s.kind == thing}
             match kind:
                 case "seen_at":
-                    assert (item.answer == "yes") == (colour in inside), item
+                    assert (item.answer == "yes") == any(fits(item, thing, c) for c in inside), item
                 case "colour_at":
                     assert inside == (set() if item.answer == UNSEEN else {item.answer}), item
                 case "count_at":
@@ -221,9 +228,9 @@ def test_a_named_minute_is_answered_by_what_it_held() -> None:
                     left = [
                         e
                         for e in events(script, start + a - 0.5, start + b + 0.5)
-                        if e.what == "leave" and (e.kind, e.colour) == (thing, colour)
+                        if e.what == "leave" and fits(item, e.kind, e.colour)
                     ]
-                    assert (item.answer != UNSEEN) == (colour in inside), item
+                    assert (item.answer != UNSEEN) == any(fits(item, thing, c) for c in inside), item
                     assert item.answer == UNSEEN or len(left) == 1, item
             counts[kind, item.answer] += 1
     assert len({kind for kind, _ in counts}) == 4
@@ -237,7 +244,7 @@ def test_minutes_are_named_by_utc() -> None:
     for item in found:
         minute = int(item.text.split(":")[1][:2])
         assert item.span == ((minute - 4) * 60.0, (minute - 3) * 60.0)
-        assert item.answer == ("yes" if "red car" in item.text and minute == 5 else "no")
+        assert item.answer == ("yes" if re.search(r"(red|a) car", item.text) and minute == 5 else "no")
     assert {i.answer for i in found} == {"yes", "no"}
     assert any("red car" in i.text and i.answer == "no" for i in found)  # there, but at another time
 
