@@ -44,9 +44,13 @@ class Leaky(Memory):
 @pytest.fixture
 def smallest(checkpoint: Checkpoint) -> Memory:
     """A memory with the least budget that holds, so that it is soon full."""
+    return least(checkpoint, SMALL)
+
+
+def least(checkpoint: Checkpoint, config: MemoryConfig) -> Memory:
     with pytest.raises(TooSmall) as small:
-        open_memory(Backbone(checkpoint), checkpoint, SMALL, EPOCH)
-    return open_memory(Backbone(checkpoint), checkpoint, replace(SMALL, budget=small.value.least), EPOCH)
+        open_memory(Backbone(checkpoint), checkpoint, config, EPOCH)
+    return open_memory(Backbone(checkpoint), checkpoint, replace(config, budget=small.value.least), EPOCH)
 
 
 def test_nothing_grows(reel: Reel, smallest: Memory) -> None:
@@ -60,6 +64,16 @@ def test_nothing_grows(reel: Reel, smallest: Memory) -> None:
     assert {"hot", "warm", "cold", "merged"} <= kinds, "it was never full: a run that shows nothing"
     assert all(part.codes == SMALL.base_codes for part in parts) and smallest.perception.base.merges > 100
     assert len(said) == 6 and len(render(parts)) == 8 and render(parts)[-1].endswith(f"| {SMALL.base_codes} |")
+
+
+def test_nothing_grows_where_codes_are_retired(reel: Reel, checkpoint: Checkpoint) -> None:
+    memory = least(checkpoint, replace(SMALL, idle_frames=20))
+    parts = run(memory, TextAnswerer(memory.backbone), reel, 2000, 4, say=lambda _: None)
+    assert verdict(parts, slower=BUSY) == "", "\n".join(render(parts))
+    assert all(0 < part.codes <= SMALL.base_codes for part in parts)
+    base = memory.perception.base
+    retired = base.next_id - base.merges - int(base.alive.sum())
+    assert retired > 10 * SMALL.base_codes, "hardly a code was retired: a run that shows nothing"
 
 
 def test_a_leak_is_noticed(reel: Reel, smallest: Memory) -> None:
