@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 # How much each of some blocks' rows looks like what a question names, 0..1; all 0 where it names nothing.
 Rank = Callable[["Item", "Sequence[Rows]"], "Sequence[float]"]
 
-HOT, RECALLED = 12, 16  # blocks in reach of a question: the newest, and older ones that recall would find
+HOT, RECALLED = 12, 22  # blocks in reach of a question: the newest, and older ones that recall would find
 PRESENT = 0  # of one about this moment, beside the last frames; the open segment is one
-OFTENER = {"when": 3.0, "seen": 3.0, "past_where": 2.0}  # kinds where many likes mislead (docs/LOG.md)
+OFTENER = {"when": 4.0, "seen": 2.0, "past_where": 2.0, "order": 2.0}  # kinds where many likes mislead (docs/LOG.md)
 ALIKE = 0.3  # a row that fits less well does not show what is asked for
 BY_CHANCE = 0.25  # of those recalled where nothing tells more: recall errs
 _DAY_S = 86_400

@@ -36,8 +36,8 @@ MEMORY = {
     "hot_blocks": HOT,
     "length": "adaptive",
     "fused_min": 3,
-    "fused_max": 12,
-    "distortion_target": 0.08,
+    "fused_max": 24,
+    "distortion_target": 0.05,
     "fused_tokens": 6,  # for who wants a fixed length
     "spawn_below": 0.75,
     "idle_frames": 20,

@@ -26,7 +26,7 @@ class LanguagePlan:
     glances_share: float = 0.2  # of the steps later on: they cost little, and histories ask little about now
     grown_fraction: float = 0.25  # of the time after those: until all lengths occur
     hours_fraction: float = 0.5  # of the time, until there are hours to look back on
-    hours_share: float = 0.5  # of the steps that are no glances, from then on
+    hours_share: float = 0.6  # of the steps that are no glances, from then on
     hours_runs: tuple[int, int] = (8, 32)  # fewest and most runs of those
     hours_questions: int = 8  # about each: they share few of their blocks
     long_fraction: float = 0.2  # of the time, at the end: long histories oftenest

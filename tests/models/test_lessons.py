@@ -27,7 +27,7 @@ from models.training.tokens import Moment, RunTokens, close, encode_run
 from models.vision.torch_tower import TorchVision
 from stream.sources.simulated.teacher import SimulatedTeacher
 
-RUNS = 12
+RUNS = 18  # so many that recall has to leave some out
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def teacher() -> Teacher:
 
 @pytest.fixture(scope="module")
 def runs(bundled: Checkpoint, teacher: Teacher) -> list[RunTokens]:
-    """A few real ones: about a minute of video in all."""
+    """A few real ones: seven minutes of video in all."""
     encoder, found = TorchVision(bundled), []
     for seed in range(RUNS):
         eyes = Perception(perception_config(), bundled.dim, bundled.grid)
