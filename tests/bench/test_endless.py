@@ -68,7 +68,7 @@ def test_nothing_grows(reel: Reel, smallest: Memory) -> None:
 
 def test_nothing_grows_where_codes_are_retired(reel: Reel, checkpoint: Checkpoint) -> None:
     memory = least(checkpoint, replace(SMALL, idle_frames=20))
-    parts = run(memory, TextAnswerer(memory.backbone), reel, 2000, 4, say=lambda _: None)
+    parts = run(memory, TextAnswerer(memory.backbone), reel, 3000, 6, say=lambda _: None)
     assert verdict(parts, slower=BUSY) == "", "\n".join(render(parts))
     assert all(0 < part.codes <= SMALL.base_codes for part in parts)
     base = memory.perception.base

@@ -148,7 +148,7 @@ def test_truth_at_a_moment_knows_nothing_later() -> None:
         start = shot.at_s - shot.time_s
         fresh = History.from_script(shot.script, start, shot.at_s, show.film.fps).moved(-start)
         found: set[tuple[str, str]] = set()
-        for seed in range(12):  # near misses and the single last of a kind are drawn by lot
+        for seed in range(40):  # near misses and the single last of a kind are drawn by lot
             for c in asks.candidates(a.item.kind, fresh, np.random.default_rng(seed), show.film.wall_s):
                 found |= {(asks.as_item(a.item.kind, c, phrase).text, c.answer) for phrase in range(asks.PHRASING)}
         if a.item.there and a.item.span is None:  # minutes and what was not there are drawn by lot
