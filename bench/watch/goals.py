@@ -78,7 +78,7 @@ def _standing(one: Tally | None) -> Goal:
     return (
         Goal(name, "", None)
         if one is None
-        else Goal(name, f"{one.f1:.2f}, {one.appearances} appearances", one.f1 >= LEAST_F1)
+        else Goal(name, f"{one.f1:.3f}, {one.appearances} appearances", one.f1 >= LEAST_F1)
     )
 
 
