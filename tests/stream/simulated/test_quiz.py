@@ -70,6 +70,16 @@ def test_several_things_are_listed_from_left_to_right() -> None:
     assert set(answers(history(), "what").values()) == {"nothing"}
 
 
+def test_what_left_last_is_what_nothing_left_after() -> None:
+    assert set(answers(history(), "last_seen").values()) == {"nothing"}
+    assert set(answers(YARD.until(18.0), "last_seen").values()) == {"a red car"}
+    assert answers(YARD.until(33.0), "last_seen") == {}, "the dog is hardly gone"
+    again = track("dog", "blue", (50, 60), (0.5, 0.5))
+    assert answers(history(*GONE, again), "last_seen") == {}, "it was there before and is there now"
+    close = track("cat", "white", (21, 29), (0.95, 0.05))
+    assert answers(history(*GONE, close), "last_seen") == {}, "which of the two left last is hard to say"
+
+
 def test_what_is_unclear_is_not_asked() -> None:
     half = track("car", "red", (50, 60), (0.5, 0.5), shown=0.4)
     for item in (i for kind in MODES for i in everything(history(half, BALL), kind, 20)):
