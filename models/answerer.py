@@ -24,6 +24,7 @@ OUT_OF_DEPTH = (
     "I am out of my depth here: this picture is unlike the scenes I was trained on, so anything I said would be "
     'a guess. For a camera like this use a checkpoint made for it (README, "Your cameras, your model").'
 )
+SURE = 0.8  # how likely `<|then|>` must be for a block, looked at alone, to count as showing what is asked for
 TOP_P = 0.9  # nucleus of sampling, when the temperature is above 0
 
 
@@ -64,10 +65,14 @@ class TextAnswerer:
 
     def _spelt(self, token: int, view: View) -> list[int]:
         """The tokens that people read for one that was said: a clock for `<|then|>`, where it points at something."""
-        time_s = view.pointed() if token == self.then_id else None
+        time_s = view.pointed(self._says_then) if token == self.then_id else None
         if time_s is None:
             return [token]
         return list(self.backbone.tokenizer(view.clock(time_s), add_special_tokens=False)["input_ids"])
+
+    def _says_then(self, hidden: Tensor) -> bool:
+        """Whether a row (D,) is all but sure of `<|then|>`."""
+        return bool(torch.softmax(self.backbone.logits(hidden[None])[0], 0)[self.then_id] >= SURE)
 
 
 def then_id(tokenizer: PreTrainedTokenizerBase) -> int | None:

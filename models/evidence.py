@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from stream.flow import Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_SIGHTINGS = 8
 AS_MUCH = 0.3  # of the largest share: what was looked at less than that is not what is meant
+A_LITTLE, MOST_CLOSER = 0.03, 8  # of the largest share, and how many blocks: what is worth a closer look
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,13 +86,20 @@ def shares(attention: Attention, stretches: Sequence[Stretch]) -> dict[int, floa
     return {block: weight / total for block, weight in weights if block is not None and total > 0}
 
 
-def looked_at_s(look: Tensor, stretches: Sequence[Stretch], longest_s: float = math.inf) -> float | None:
+def looked_at_s(
+    look: Tensor,
+    stretches: Sequence[Stretch],
+    longest_s: float = math.inf,
+    shows: Callable[[int], bool] | None = None,
+) -> float | None:
     """Media time of the stretch that one row's attention (keys,) fell on; None where it fell on nothing seen.
 
     Who asks when asks for the last time: of all stretches with at least `AS_MUCH` of the largest share the latest is
     meant. The instant window counts as one, and its most seen frame tells. The middle of the stretch, that of its first
     `longest_s` where it was held longer: what went by went by in its frames, and nothing has changed since
-    (`docs/decisions/0053-when-means-the-last-time.md`).
+    (`docs/decisions/0053-when-means-the-last-time.md`). `shows`: whether a block, by its ledger id, shows what is asked
+    for; then the latest block is meant that does, of the `MOST_CLOSER` looked at most with at least `A_LITTLE` of the
+    largest share, and the rule above is for where none does (`docs/decisions/0058-when-is-looked-at-closer.md`).
     """
     look = look.float().cpu()
     weights = [float(look[s.at : s.at + s.rows].sum()) for s in stretches]
@@ -102,8 +110,23 @@ def looked_at_s(look: Tensor, stretches: Sequence[Stretch], longest_s: float = m
     if not meant:
         return None
     latest = max(meant, key=lambda i: (stretches[i].instant, weights[i] if stretches[i].instant else stretches[i].at))
+    if shows is not None and stretches[latest].block is not None:  # what is in no block yet is there for all to see
+        latest = _latest_shown(whole, stretches, shows, latest)
     start, end = stretches[latest].span_s
     return start + min(end - start, longest_s) / 2
+
+
+def _latest_shown(
+    whole: Sequence[float], stretches: Sequence[Stretch], shows: Callable[[int], bool], otherwise: int
+) -> int:
+    """Index of the latest block that shows it, of those looked at more than hardly at all."""
+    little = A_LITTLE * max(whole)
+    blocks = [i for i, s in enumerate(stretches) if s.block is not None and whole[i] >= little]
+    most = sorted(blocks, key=lambda i: whole[i], reverse=True)[:MOST_CLOSER]
+    if len(most) < 2:
+        return otherwise
+    latest_first = sorted(most, key=lambda i: stretches[i].at, reverse=True)
+    return next((i for i in latest_first if shows(stretches[i].block or 0)), otherwise)
 
 
 def _join_instant(found: list[_Weighed]) -> list[_Weighed]:

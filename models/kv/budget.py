@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from models.inner.registry import Methods, make_methods
-from models.kv import ledger, positions, proxy, prune
+from models.kv import closer, ledger, positions, proxy, prune
 from models.kv.packed import BITS, EXACT
 from models.kv.sizes import Sizes
 from models.perception import PerceptionConfig
@@ -261,6 +261,8 @@ def _forks(config: MemoryConfig, sizes: Sizes, tokens: int, slab_tokens: int) ->
     own, words = config.methods().own_tokens, slab_tokens - seen
     worst += own(private - seen, seen, shown + QUESTION_TOKENS)
     usual = shown + _USUAL_TOKENS + own(words, seen, shown + _USUAL_TOKENS)
+    if config.pointer is not None:
+        worst, usual = (each + closer.own_tokens((sizes.sinks, tokens)) for each in (worst, usual))
     read = (worst + (config.max_forks - 1) * usual) * sizes.token
     return read + config.max_forks * sizes.shown(config.instant_frames or 0, tokens)
 

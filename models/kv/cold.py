@@ -49,6 +49,10 @@ class Cold:
         """All that it holds."""
         return self.fused, self.mass, self.cells, self.sketch, self.about
 
+    def layer_keys(self, layer: int) -> Tensor:  # noqa: ARG002  of all layers this one was kept
+        """(kv heads, F, d) raw keys that recall compares with."""
+        return self.sketch
+
 
 def freeze(block: Block | Packed, layer: int) -> Cold:
     """A block without its keys and values; `layer` keeps its keys as the sketch."""

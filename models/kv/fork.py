@@ -11,6 +11,7 @@ from models.depth import beyond
 from models.evidence import Attention, Stretch, looked_at_s, shares, sightings
 from models.inner.focus import Focus
 from models.kv.budget import ANSWER_TOKENS, QUESTION_TOKENS
+from models.kv.closer import Closer, fits, own_tokens
 from models.kv.cold import Cold
 from models.kv.positions import contiguous
 from models.kv.reading import SINKS, raw_query, replay
@@ -21,7 +22,7 @@ from models.prompt import Part, clock_text, embed, note_text, now_text
 from stream.flow import Evidence, Question, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -50,6 +51,7 @@ class View:
         self._reader = reader
         self._tail: Tail | None = None
         self._shown: Rendered | None = None
+        self._closer: Closer | None = None  # where a head points
         self._focus: Focus | None = None  # where something acts inside the language model
         self._position = 0
         self._stretches: list[Stretch] = []
@@ -76,13 +78,14 @@ class View:
         embeds, _ = embed(self._parts, backbone.embedding)
         n = len(embeds)
         self._tail = backbone.tail(self._capacity)
-        stretches = self._map(reach, scope, blocks)
-        self._focus = self._focused(stretches, [starts[b.id] + i for b in blocks for i in range(b.tokens)], n)
+        self._stretches = self._map(reach, scope, blocks)
+        self._focus = self._focused([starts[b.id] + i for b in blocks for i in range(b.tokens)], n)
         hidden, reading = self._pass(embeds, len(self._parts[-1]))
         if self._focus is not None:
             self._focus.settle(self._tail)
-        self._stretches = stretches
         self._note(reading)
+        if fits(self._parts):
+            self._closer = Closer(backbone, self._shown, blocks, starts, self._parts)
         self._usage = Usage(prompt_tokens=self._shown.tokens + n)
         if self._shown is not reach.rendered:
             self.slab = None
@@ -102,10 +105,16 @@ class View:
         """One more token was said."""
         self._usage = Usage(self._usage.prompt_tokens, self._usage.completion_tokens + 1)
 
-    def pointed(self) -> float | None:
-        """Media time of what the pointing head looked at in the row last read; None without such a head or sight."""
-        longest_s = self._reader.config.segment_s or math.inf
-        return None if self._look is None else looked_at_s(self._look, self._stretches, longest_s)
+    def pointed(self, agrees: Callable[[Tensor], bool] | None = None) -> float | None:
+        """Media time of what the pointing head looked at in the row last read; None without such a head or sight.
+
+        `agrees`: whether a hidden row (D,) would say the same of a block that were all that was seen; None: unasked.
+        """
+        closer, longest_s = self._closer, self._reader.config.segment_s or math.inf
+        if self._look is None:
+            return None
+        shows = None if agrees is None or closer is None else lambda block: agrees(closer.read(block))
+        return looked_at_s(self._look, self._stretches, longest_s, shows)
 
     def clock(self, time_s: float) -> str:
         """A media time as the clock that this memory's stamps show."""
@@ -146,7 +155,7 @@ class View:
     def close(self, because: str = "the question is closed") -> None:
         """Give back what the fork holds; evidence and usage stay readable."""
         self._closed_because = self._closed_because or because
-        self._reach = self._scope = self._tail = self._shown = self._focus = self.slab = None
+        self._reach = self._scope = self._tail = self._shown = self._closer = self._focus = self.slab = None
         self._parts = []
         self.reserved = 0
 
@@ -218,15 +227,17 @@ class View:
             tokens += words + rows + sum(recalled)
             words += sum(recalled)  # as if none of their rows could leave
         tokens += config.methods().own_tokens(words, rows, prompt, backbone.layers)
+        if config.pointer is not None:
+            tokens += own_tokens([_tokens(b, self._reader) for b in (*scope.blocks, *scope.evicted)])
         return tokens * backbone.token_bytes + reach.shown_bytes()
 
-    def _focused(self, stretches: Sequence[Stretch], places: Sequence[int], prompt: int) -> Focus | None:
+    def _focused(self, places: Sequence[int], prompt: int) -> Focus | None:
         """What deeper layers may leave out: `places` of the shared rows, rows of the `prompt`; None: nothing."""
         methods, shown = self._reader.config.methods(), self._shown
         if shown is None or not methods.any:
             return None
         seen = torch.zeros(len(places) + prompt, dtype=torch.bool)
-        for stretch in stretches:
+        for stretch in self._stretches:
             seen[stretch.at : stretch.at + stretch.rows] = True
         return Focus(methods, shown, seen, len(self._parts[-1]), self._reader.backbone.rotation(places))
 
@@ -251,14 +262,13 @@ class View:
             return []
         evicted = sorted(evicted, key=lambda block: block.id)
         backbone, layout, layer = self._reader.backbone, self._reader.layout, self._reader.sketch_layer
-        chosen = list(range(len(evicted)))
-        config = self._reader.config
+        chosen, config = list(range(len(evicted))), self._reader.config
         if len(chosen) > (config.recall_blocks or 0):
-            keys = [_keys(block, layer) for block in evicted]
+            keys = [block.layer_keys(layer) for block in evicted]
             ids = layout.text_ids(self.question.text)
             asked, words = raw_query(backbone, sinks, ids, layer), self._reader.naming(ids)
-            heads = config.recall_heads or ()
-            chosen = pick(asked, keys, backbone.head_dim**-0.5, config.recall_blocks or 0, heads, words)
+            scale, heads = backbone.head_dim**-0.5, config.recall_heads or ()
+            chosen = pick(asked, keys, scale, config.recall_blocks or 0, heads, words)
         found = [evicted[i] for i in sorted(chosen)]
         exact = [block.to(backbone.like.device) for block in found if not isinstance(block, Cold)]
         return exact + replay(self._reader, sinks, [block for block in found if isinstance(block, Cold)])
@@ -270,8 +280,7 @@ class View:
         for block in blocks:
             if block.id != SINKS:
                 recalled: Any = ("cold" if block.id in cold else "warm") if block.id in self.recalled else ""
-                span = reach.spans_s[block.id]
-                frames = reach.frames[block.id]
+                span, frames = reach.spans_s[block.id], reach.frames[block.id]
                 found.append(Stretch(at + block.rows_from, span, block.cells, block.grid, frames, block.id, recalled))
             at += block.tokens
         opened, instant = scope.opened, iter(scope.instant)
@@ -283,10 +292,6 @@ class View:
                 found.append(Stretch(at, rows.span_s, rows.cells, rows.grid, rows.frames, None, instant=now))
             at += len(part)
         return found
-
-
-def _keys(block: Block | Packed | Cold, layer: int) -> Tensor:
-    return block.sketch if isinstance(block, Cold) else block.layer_keys(layer)
 
 
 def _tokens(block: Block | Packed | Cold, reader: Reader) -> int:

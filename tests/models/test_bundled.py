@@ -86,6 +86,7 @@ def test_3_as_many_codes_as_patches_and_identity_fusion_are_the_checkpoints_own_
     open_wide: dict[str, Any] = {
         "length": "fixed",
         "fused_tokens": 144,
+        "budget": "160MiB",  # eight questions, each with rows as many as a frame has cells
         "instant_frames": 1,
         "stamps": False,
         "recall": False,
@@ -96,7 +97,7 @@ def test_3_as_many_codes_as_patches_and_identity_fusion_are_the_checkpoints_own_
         assert mem.perception.open_segment().frames == 1  # else the last frame would be shown twice
         return read(mem)
 
-    perception = camera(length="fixed", fused_tokens=144, instant_frames=1).perception
+    perception = camera(length="fixed", fused_tokens=144, instant_frames=1, budget="160MiB").perception
     count = max(index + 1 for index, tokens in enumerate(seen(20)) if perception.see(tokens) is not None)
     truth = forward(count)
     assert off(streamed(0.0), truth) <= NEAR
@@ -207,7 +208,7 @@ def test_7_evict_then_recall_is_bit_equal() -> None:
 
 def _small() -> Memory:
     """A memory whose lower tiers fill within minutes."""
-    sizes: dict[str, Any] = {"budget": "24MiB", "hot_blocks": 4, "max_forks": 3, "recall_blocks": 2}
+    sizes: dict[str, Any] = {"budget": "27MiB", "hot_blocks": 4, "max_forks": 3, "recall_blocks": 2}
     return camera(warm_fraction=0.05, cold_fraction=0.02, **sizes)
 
 

@@ -15,7 +15,8 @@ from models.answerer import THEN, TextAnswerer, Words, then_id
 from models.backbone import Backbone
 from models.checkpoint import Card, Checkpoint
 from models.cross_dynamics import CrossDynamics
-from models.evidence import AS_MUCH, Stretch, looked_at_s
+from models.evidence import A_LITTLE, AS_MUCH, MOST_CLOSER, Stretch, looked_at_s
+from models.kv.closer import MOST_WORDS
 from models.kv.fork import View
 from models.memory import Memory, MemoryConfig
 from models.prompt import Layout, embed
@@ -195,6 +196,62 @@ def test_the_stretch_with_the_most_attention_tells_the_time() -> None:
     held = [replace(past[0], span_s=(0.0, 308.0))]
     assert looked_at_s(look, held, 8.0) == 4.0 and looked_at_s(look, held) == 154.0
     assert looked_at_s(torch.eye(10)[0], past + now) is None and looked_at_s(look, []) is None
+
+
+def test_of_those_looked_at_the_latest_block_that_shows_it_is_meant() -> None:
+    """Asked is of blocks that more than a little was looked at, the latest first, and of no more than needed."""
+    cells = torch.eye(4)[:1]
+    blocks = [Stretch(i, (10.0 * i, 10.0 * i + 8.0), cells, (2, 2), 8, i) for i in range(12)]
+    look = torch.full((12,), 0.04)
+    look[3], look[11] = 0.6, 0.0
+    asked: list[int] = []
+
+    def shows(block: int) -> bool:
+        asked.append(block)
+        return block in {2, 5}
+
+    assert looked_at_s(look, blocks) == 34.0, "without a closer look: the one looked at most"
+    assert looked_at_s(look, blocks, shows=shows) == 54.0 and asked == [7, 6, 5], "eight of eleven, the latest first"
+    look[5] = A_LITTLE * 0.6 - 1e-3
+    assert looked_at_s(look, blocks, shows=shows) == 24.0, "hardly looked at at all"
+    assert looked_at_s(look, blocks, shows=lambda _: False) == 34.0, "none shows it: as without"
+    asked.clear()
+    assert looked_at_s(torch.eye(12)[3], blocks, shows=shows) == 34.0 and not asked, "nothing to choose between"
+    now = [Stretch(12, (130.0, 130.0), cells, (2, 2), 1, None, instant=True)]
+    assert looked_at_s(torch.cat([look, torch.tensor([0.5])]), blocks + now, shows=shows) == 130.0
+    assert MOST_CLOSER == 8 and not asked, "what is there now needs no closer look"
+
+
+@pytest.mark.parametrize("positions", ["contiguous", "lazy_rebase"])
+def test_a_closer_look_reads_the_question_as_if_a_block_were_all_there_was(knowing: Checkpoint, positions: str) -> None:
+    mem = lived(knowing, positions=positions, recall=False, max_forks=16)
+    alone = [mem.fork(replace(ask(), span_s=(0.5 * (b.span_s[0] + b.span_s[1]),) * 2)) for b in mem.ledger.records()]
+    view = mem.fork(ask())
+    view.read()
+    assert view._closer is not None
+    rows = [view._closer.read(stretch.block) for stretch in view._stretches if stretch.block is not None]
+    for row, fork in zip(rows, alone, strict=False):  # the open segment has a record too
+        torch.testing.assert_close(row, fork.read(), rtol=0.0, atol=2e-5)
+    assert len(rows) > 8 and all(float((row - rows[0]).abs().max()) > 1e-3 for row in rows[1:]), "another block tells"
+
+
+def test_a_closer_look_leaves_the_answer_alone(knowing: Checkpoint) -> None:
+    mem = lived(knowing)
+    view, plain = mem.fork(ask()), mem.fork(ask())
+    assert torch.equal(view.read(), plain.read())
+    seen: list[Tensor] = []
+
+    def agrees(row: Tensor) -> bool:
+        seen.append(row)
+        return False
+
+    assert view.pointed(agrees) == plain.pointed()
+    assert 2 <= len(seen) <= MOST_CLOSER and all(bool(row.isfinite().all()) for row in seen)
+    assert torch.equal(view.say(40), plain.say(40)) and torch.equal(look_of(view), look_of(plain))
+    long = mem.fork(ask("when " + "was it " * MOST_WORDS))
+    long.read()
+    seen.clear()
+    assert long.pointed(agrees) is not None and not seen, "too long to be read again"
 
 
 def test_a_pointer_changes_nothing_else() -> None:
