@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import TYPE_CHECKING
@@ -28,8 +27,7 @@ Rank = Callable[["Item", "Sequence[Rows]"], "Sequence[float]"]
 
 HOT, RECALLED = 12, 22  # blocks in reach of a question: the newest, and older ones that recall would find
 PRESENT = 0  # of one about this moment, beside the last frames; the open segment is one
-OFTENER = {"when": 4.0, "seen": 2.0, "past_where": 2.0, "order": 2.0}  # of hours: many likes mislead (docs/LOG.md)
-MANY = 2  # times as many questions as are taken: some kinds can seldom be asked
+OFTENER = {"when": 4.0, "seen": 2.0, "past_where": 2.0, "order": 2.0}  # kinds where many likes mislead (docs/LOG.md)
 ALIKE = 0.3  # a row that fits less well does not show what is asked for
 BY_CHANCE = 0.25  # of those recalled where nothing tells more: recall errs
 _DAY_S = 86_400
@@ -70,9 +68,8 @@ def compose(
     runs: list[RunTokens], teacher: Teacher, rng: np.random.Generator, earlier: int, questions: int, rank: Rank
 ) -> History:
     """`earlier` whole runs, then one up to one of its moments; questions about all of it."""
-    blocks, asked, now_s, wall_s, moment = _lived(runs, teacher, rng, earlier, MANY * questions)
-    chosen = _some(asked, questions, rng, _rarest(asked))
-    return _reached(blocks, now_s, wall_s, moment.instant, chosen, rng, rank)
+    blocks, asked, now_s, wall_s, moment = _lived(runs, teacher, rng, earlier, questions)
+    return _reached(blocks, now_s, wall_s, moment.instant, asked, rng, rank)
 
 
 def look_back(
@@ -83,18 +80,13 @@ def look_back(
     What is like the thing asked for is in reach and what never was there has its likes: as recall brings them.
     """
     blocks, asked, now_s, wall_s, moment = _lived(runs, teacher, rng, earlier, 4 * questions)
-    chosen = _some([item for item in asked if item.mode == "past"], questions, rng, OFTENER)
+    chosen = _hardest([item for item in asked if item.mode == "past"], questions, rng)
     return _only_reached(_reached(blocks, now_s, wall_s, moment.instant, chosen, rng, rank))
 
 
-def _rarest(items: Sequence[Item]) -> dict[str, float]:
-    """All kinds alike, however many of each could be asked."""
-    return {kind: 1.0 / count for kind, count in Counter(item.kind for item in items).items()}
-
-
-def _some(items: Sequence[Item], most: int, rng: np.random.Generator, oftener: Mapping[str, float]) -> list[Item]:
-    """Some of them, some kinds oftener."""
-    share = np.array([oftener.get(item.kind, 1.0) for item in items])
+def _hardest(items: Sequence[Item], most: int, rng: np.random.Generator) -> list[Item]:
+    """Some of them, those oftener that take hours to go wrong."""
+    share = np.array([OFTENER.get(item.kind, 1.0) for item in items])
     count = min(most, len(items))
     return [items[int(i)] for i in rng.choice(len(items), count, replace=False, p=share / share.sum())] if count else []
 

@@ -94,13 +94,5 @@ class Teacher(Protocol):
         `wall_s`: Unix time of second 0 of the history, for questions that name a time by the clock (UTC).
         """
 
-    def ask_later(
-        self, run: Any, span_s: tuple[float, float], seed: int, count: int, wall_s: float = 0.0
-    ) -> Sequence[Item]:
-        """Questions in the past tense about one stretch of a run's truth, long after and with nothing else ever seen.
-
-        None names a time. Times are s of that run; `wall_s`: Unix time of its second 0.
-        """
-
     def corpus(self) -> list[str]:
         """Texts of all forms that questions and answers take: the tokenizer is made from them."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.training.close_looks import look_closer
 from models.training.histories import History, Rank, compose, glance, look_back
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ class LanguagePlan:
     earlier: int = 3  # at most so many whole runs before the last
     glances_fraction: float = 0.1  # of the time, at the start: single frames only, twice as many per step
     glances_share: float = 0.2  # of the steps later on: they cost little, and histories ask little about now
-    close_share: float = 0.15  # of the steps that are no glances: one block alone, whether it shows the thing or not
-    close_times: int = 4  # as many histories in such a step: they are short
     grown_fraction: float = 0.25  # of the time after those: until all lengths occur
     hours_fraction: float = 0.5  # of the time, until there are hours to look back on
     hours_share: float = 0.6  # of the steps that are no glances, from then on
@@ -48,9 +45,6 @@ def draw(
     early = part < plan.glances_fraction
     if early or (part < 1 and rng.random() < plan.glances_share):
         return _some(2 * plan.batch, lambda: glance(runs, teacher, rng, plan.questions // 2, frames=1 if early else 4))
-    if part < 1 and rng.random() < plan.close_share:
-        close = plan.questions // 4
-        return _some(plan.close_times * plan.batch, lambda: look_closer(runs, teacher, rng, close))
     most_runs = min(plan.hours_runs[1], len(runs) - 1)
     if plan.hours_fraction <= part < 1 and most_runs > plan.hours_runs[0] and rng.random() < plan.hours_share:
         return _some(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice
 from typing import Any, cast
 
@@ -15,20 +14,8 @@ from models.perception import Perception
 from models.prompt import Layout
 from models.rows import MOTION_FEATURES, Rows
 from models.training.batch import Batch, make_batch
-from models.training.close_looks import look_closer
 from models.training.feed import feed
-from models.training.histories import (
-    ALIKE,
-    HOT,
-    OFTENER,
-    PRESENT,
-    RECALLED,
-    History,
-    _rarest,
-    _some,
-    compose,
-    look_back,
-)
+from models.training.histories import ALIKE, HOT, OFTENER, PRESENT, RECALLED, History, _hardest, compose, look_back
 from models.training.language import _Students
 from models.training.lessons import Teacher
 from models.training.main import perception_config
@@ -131,39 +118,9 @@ def test_what_takes_hours_to_go_wrong_is_asked_oftener(teacher: Teacher, runs: l
     history = compose(runs, teacher, rng, RUNS - 1, 40, lambda _item, blocks: [0.0] * len(blocks))
     past = [item for item in history.items if item.mode == "past"]
     often = sum(item.kind in OFTENER for item in past) / len(past)
-    chosen = [item for _ in range(200) for item in _some(past, 2, rng, OFTENER)]
+    chosen = [item for _ in range(200) for item in _hardest(past, 2, rng)]
     assert 0 < often < sum(item.kind in OFTENER for item in chosen) / len(chosen) - 0.1
-    assert {id(i) for i in _some(past, 999, rng, OFTENER)} == {id(i) for i in past} and _some([], 3, rng, {}) == []
-
-
-def test_kinds_that_can_seldom_be_asked_are_asked_as_often_as_others(runs: list[RunTokens], teacher: Teacher) -> None:
-    rng = np.random.default_rng(6)
-    asked = compose(runs, teacher, rng, 3, 60, lambda _item, blocks: [0.0] * len(blocks)).items
-    offered = Counter(item.kind for item in asked)
-    taken = Counter(item.kind for _ in range(400) for item in _some(asked, 3, rng, _rarest(asked)))
-    assert max(offered.values()) >= 4 * min(offered.values()), "else this shows nothing"
-    assert max(taken.values()) < 2 * min(taken[kind] for kind in offered)
-
-
-def test_a_close_look_is_one_block_and_only_what_it_shows(runs: list[RunTokens], teacher: Teacher) -> None:
-    found, absent, moments = 0, 0, 0
-    for seed in range(60):
-        history = look_closer(runs, teacher, np.random.default_rng(seed), 7)
-        if history is None:
-            continue
-        (block,) = history.blocks
-        start, end = block.span_s
-        assert not history.instant and history.reach == [frozenset({0})] * len(history.items)
-        (run,) = [run for run in runs if any(rows is block.rows for rows in run.segments)]
-        seen = run.truth.since(start).until(end).runs[0].tracks
-        for item in history.items:
-            assert item.mode == "past" and item.span is None
-            shown = {(k.kind, k.colour) for k in seen if k.trace}
-            assert not item.there or set(item.shown) <= shown
-            assert item.there or not {p for p in shown for n in item.named if p[0] == n[0] and n[1] in {None, p[1]}}
-            assert item.time_s is None or start - 1e-6 <= item.time_s <= end + 1e-6
-            found, absent, moments = found + item.there, absent + (not item.there), moments + (item.time_s is not None)
-    assert found > 50 and absent > 50 and moments > 20
+    assert {id(item) for item in _hardest(past, 999, rng)} == {id(item) for item in past} and _hardest([], 3, rng) == []
 
 
 def test_what_looks_like_the_thing_is_recalled_first(runs: list[RunTokens], pointer: Pointer, teacher: Teacher) -> None:

@@ -6,7 +6,6 @@ track is one thing during one run. Cutting and shifting need no script, so that 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -105,14 +104,6 @@ class Run:
         kept = tuple(k for k in tracks if k.samples)
         return replace(self, end_s=min(end_s, self.end_s), tracks=kept, glances=glances)
 
-    def since(self, start_s: float) -> Run:
-        """What of it showed from `start_s` on: as if nobody had looked before."""
-        first = self.start_s + math.ceil(max(start_s - self.start_s - TICK_S, 0.0) / self.step_s) * self.step_s
-        tracks = [replace(k, samples=tuple(s for s in k.samples if s.t >= first - TICK_S)) for k in self.tracks]
-        before = [g._replace(t=first) for g in self.glances if g.t <= first + TICK_S][-1:]
-        glances = (*before, *(g for g in self.glances if g.t > first + TICK_S))
-        return replace(self, start_s=first, tracks=tuple(k for k in tracks if k.samples), glances=glances)
-
     def moved(self, by_s: float) -> Run:
         """The same, `by_s` later."""
         tracks = tuple(_later(track, by_s) for track in self.tracks)
@@ -188,11 +179,6 @@ class History:
         """What was known at `now_s`: later looks and later runs are forgotten. The first run always stays."""
         begun = [run for i, run in enumerate(self.runs) if i == 0 or run.start_s <= now_s + TICK_S]
         return History((*begun[:-1], begun[-1].until(now_s)))
-
-    def since(self, start_s: float) -> History:
-        """What showed from `start_s` on, of a history of one run. Raises ValueError for one of more."""
-        (run,) = self.runs
-        return History((run.since(start_s),))
 
     def moved(self, by_s: float) -> History:
         """The same, `by_s` later."""

@@ -12,20 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.sources.simulated.balance import Balance
-from stream.sources.simulated.history import History, Run
+from stream.sources.simulated.history import History
 from stream.sources.simulated.kinds import COLOURS, KINDS, SCENES, TRAINED_STYLES
 from stream.sources.simulated.labelling import labels
 from stream.sources.simulated.paint import draw_nuisance, paint
 from stream.sources.simulated.questions_present import AHEAD_S
-from stream.sources.simulated.quiz import MODES, Item, ask
+from stream.sources.simulated.quiz import Item, ask
 from stream.sources.simulated.wording import DIGITS, corpus
 from stream.sources.simulated.world import CHAPTER_S, MOST_PAN, Script
 
 CLEAR = 0.11  # an actor that covers more of a cell than this is what the cell holds
 EMPTY = 0.03  # less than this is nothing; between the two the label is -1: unclear
 SIZE = (320, 240)
-UNTIMED = tuple(kind for kind, mode in MODES.items() if mode == "past" and not kind.endswith("_at"))
-LATER_S = 60.0  # after a stretch that is asked about when it is over
 MOMENTS = 40  # pictures drawn of one place
 # Seeds for pictures, runs and questions: to learn from, to choose by, and to report, never mixed.
 TRAIN_SEEDS = range(5_000_000)
@@ -131,18 +129,6 @@ class SimulatedTeacher(PictureTeacher):
         parts = [truth.until(seconds).moved(offset) for truth, offset, seconds in runs]
         history = History(tuple(run for part in parts for run in part.runs)).until(now_s)
         return ask(history, np.random.default_rng(seed), count, balance=self._balance, wall_s=wall_s)
-
-    def ask_later(
-        self, run: History, span_s: tuple[float, float], seed: int, count: int, wall_s: float = 0.0
-    ) -> list[Item]:
-        """Questions in the past tense about one stretch of a run's truth, long after and with nothing else ever seen.
-
-        None names a minute. Times are s of that run; `wall_s` is the Unix time (UTC) of its second 0.
-        """
-        seen = run.since(span_s[0]).until(span_s[1])
-        after = Run(span_s[1] + LATER_S, span_s[1] + LATER_S, 1.0, ())
-        history = History((*seen.runs, after))
-        return ask(history, np.random.default_rng(seed), count, UNTIMED, self._balance, wall_s=wall_s)
 
     def corpus(self) -> list[str]:
         """Texts of all forms that questions and answers take."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.sources.simulated.history import Glance, Run
 from stream.sources.simulated.kinds import KINDS
 from stream.sources.simulated.labelling import LABELS
 from stream.sources.simulated.quiz import Item
 from stream.sources.simulated.teacher import LABEL_NAMES, PictureTeacher, SimulatedTeacher
-from tests.stream.simulated.tracks import history, track
 
 GRID = (12, 16)
 
@@ -64,31 +62,3 @@ def test_minutes_are_named_by_the_time_of_day_that_is_given() -> None:
     asked = [i for seed in range(30) for i in teacher.ask(runs, 190.0, seed, 20, wall_s=7 * 3600.0) if i.span]
     assert {i.text.split(":")[0][-2:] for i in asked} == {"07"}
     assert {i.span for i in asked} == {(0.0, 60.0), (60.0, 120.0), (120.0, 180.0)}
-
-
-def test_a_stretch_that_is_over_is_asked_about_alone() -> None:
-    """A red car came and went before it, a blue dog is there at its beginning, a white cat comes in it and stays."""
-    h = history(
-        track("car", "red", (2.0, 8.0), (0.1, 0.95)),
-        track("dog", "blue", (6.0, 14.0), (0.1, 0.95)),
-        track("cat", "white", (16.0, 30.0), (0.1, 0.6)),
-        end_s=40.0,
-    )
-    teacher = SimulatedTeacher()
-    asked = {i.text: i for seed in range(60) for i in teacher.ask_later(h, (10.0, 20.0), seed, 30)}.values()
-    assert {i.mode for i in asked} == {"past"} and not [i for i in asked if i.span]
-    there = {i.shown for i in asked if i.there}
-    assert (("dog", "blue"),) in there and (("cat", "white"),) in there
-    assert not any(("car", "red") in shown for shown in there), "it was gone before"
-    assert {i.time_s for i in asked if i.time_s is not None} == {14.0, 20.0}, "the cat was last seen at the end of it"
-    assert any(("car", None) in i.named for i in asked if not i.there)
-
-
-def test_nobody_looked_before() -> None:
-    whole = history(track("car", "red", (2.0, 8.0), (0.1, 0.95)), track("dog", "blue", (6.0, 14.0), (0.1, 0.95)))
-    (run,) = whole.since(9.8).runs
-    assert (run.start_s, run.end_s, len(run.tracks)) == (10.0, 60.0, 1)
-    assert run.tracks[0].samples[0].t == 10.0 and run.tracks[0].leave_s == 14.0
-    assert whole.since(0.0) == whole, "nothing was before"
-    lit = Run(0.0, 20.0, 0.5, (), (Glance(0.0, door=False), Glance(4.0, door=True), Glance(12.0, door=False)))
-    assert lit.since(10.0).glances == (Glance(10.0, door=True), Glance(12.0, door=False)), "how it was is how it is"
