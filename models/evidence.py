@@ -57,6 +57,15 @@ class Attention:
         self._sum, self._mean = mass, None
         self._steps += 1
 
+    def resting_on(self, stretch: Stretch | None) -> Attention:
+        """The same where what was said is the time of a stretch: half of all attention as if it had fallen there."""
+        if stretch is None or self._sum is None:
+            return self
+        found = Attention()
+        found._sum, found._steps = self._sum.clone(), 2 * self._steps
+        found._sum[stretch.at : stretch.at + stretch.rows] += self._steps / stretch.rows
+        return found
+
     def on(self, stretch: Stretch) -> Tensor | None:
         """Shares (F,) of a stretch's rows; None before anything was noted."""
         if self._sum is None:
@@ -86,17 +95,11 @@ def shares(attention: Attention, stretches: Sequence[Stretch]) -> dict[int, floa
     return {block: weight / total for block, weight in weights if block is not None and total > 0}
 
 
-def looked_at_s(
-    look: Tensor,
-    stretches: Sequence[Stretch],
-    longest_s: float = math.inf,
-    shows: Callable[[int], bool] | None = None,
-) -> float | None:
-    """Media time of the stretch that one row's attention (keys,) fell on; None where it fell on nothing seen.
+def meant(look: Tensor, stretches: Sequence[Stretch], shows: Callable[[int], bool] | None = None) -> Stretch | None:
+    """The stretch that is meant where one row's attention (keys,) is to tell when; None where it fell on nothing seen.
 
     Who asks when asks for the last time: of all stretches with at least `AS_MUCH` of the largest share the latest is
-    meant. The instant window counts as one, and its most seen frame tells. The middle of the stretch, that of its first
-    `longest_s` where it was held longer: what went by went by in its frames, and nothing has changed since
+    meant. The instant window counts as one, and its most seen frame tells
     (`docs/decisions/0053-when-means-the-last-time.md`). `shows`: whether a block, by its ledger id, shows what is asked
     for; then the latest block is meant that does, of the `MOST_CLOSER` looked at most with at least `A_LITTLE` of the
     largest share, and the rule above is for where none does (`docs/decisions/0058-when-is-looked-at-closer.md`).
@@ -106,13 +109,21 @@ def looked_at_s(
     together = sum(weight for weight, s in zip(weights, stretches, strict=True) if s.instant)
     whole = [together if s.instant else weight for weight, s in zip(weights, stretches, strict=True)]
     enough = AS_MUCH * max(whole, default=0.0)
-    meant = [i for i, share in enumerate(whole) if share >= enough and weights[i] > 0]
-    if not meant:
+    much = [i for i, share in enumerate(whole) if share >= enough and weights[i] > 0]
+    if not much:
         return None
-    latest = max(meant, key=lambda i: (stretches[i].instant, weights[i] if stretches[i].instant else stretches[i].at))
+    latest = max(much, key=lambda i: (stretches[i].instant, weights[i] if stretches[i].instant else stretches[i].at))
     if shows is not None and stretches[latest].block is not None:  # what is in no block yet is there for all to see
         latest = _latest_shown(whole, stretches, shows, latest)
-    start, end = stretches[latest].span_s
+    return stretches[latest]
+
+
+def moment_s(stretch: Stretch, longest_s: float = math.inf) -> float:
+    """Media time that a stretch stands for: its middle, that of its first `longest_s` where it was held longer.
+
+    What went by went by in its frames, and nothing has changed since (record 53).
+    """
+    start, end = stretch.span_s
     return start + min(end - start, longest_s) / 2
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.depth import beyond
-from models.evidence import Attention, Stretch, looked_at_s, shares, sightings
+from models.evidence import Attention, Stretch, meant, moment_s, shares, sightings
 from models.inner.focus import Focus
 from models.kv.budget import ANSWER_TOKENS, QUESTION_TOKENS
 from models.kv.closer import Closer, fits, own_tokens
@@ -57,8 +57,8 @@ class View:
         self._stretches: list[Stretch] = []
         self._attention = Attention()
         self._look: Tensor | None = None  # (keys,) where the checkpoint's pointing head looked last
-        self._usage = Usage()
-        self._closed_because = ""
+        self._meant: Stretch | None = None  # what a moment that was said was read off
+        self._usage, self._closed_because = Usage(), ""
         self._scope: Scope | None = (scope := scope_of(question, reach, reader))
         self._uncovered = scope.uncovered_s
         self._parts = self._prompt(scope)
@@ -111,10 +111,12 @@ class View:
         `agrees`: whether a hidden row (D,) would say the same of a block that were all that was seen; None: unasked.
         """
         closer, longest_s = self._closer, self._reader.config.segment_s or math.inf
-        if self._look is None:
-            return None
         shows = None if agrees is None or closer is None else lambda block: agrees(closer.read(block))
-        return looked_at_s(self._look, self._stretches, longest_s, shows)
+        found = None if self._look is None else meant(self._look, self._stretches, shows)
+        if found is None:
+            return None
+        self._meant = found
+        return moment_s(found, longest_s)
 
     def clock(self, time_s: float) -> str:
         """A media time as the clock that this memory's stamps show."""
@@ -123,7 +125,7 @@ class View:
     def evidence(self) -> Evidence:
         """What the pieces said so far rest on; also after `close`."""
         spans = [stretch.span_s for stretch in self._stretches]
-        found = sightings(self._attention, self._stretches)
+        found = sightings(self._attention.resting_on(self._meant), self._stretches)
         seen = {sighting.block for sighting in found}
         return Evidence(
             sightings=found,
@@ -156,8 +158,7 @@ class View:
         """Give back what the fork holds; evidence and usage stay readable."""
         self._closed_because = self._closed_because or because
         self._reach = self._scope = self._tail = self._shown = self._closer = self._focus = self.slab = None
-        self._parts = []
-        self.reserved = 0
+        self._parts, self.reserved = [], 0
 
     @property
     def closed(self) -> bool:
@@ -287,8 +288,7 @@ class View:
         for part in self._parts:
             shown = opened if part.kind == "rows" else next(instant) if part.kind == "instant" else None
             if shown is not None:
-                rows = shown[0]
-                now = part.kind == "instant"
+                rows, now = shown[0], part.kind == "instant"
                 found.append(Stretch(at, rows.span_s, rows.cells, rows.grid, rows.frames, None, instant=now))
             at += len(part)
         return found

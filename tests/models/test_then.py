@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from models.answerer import THEN, TextAnswerer, Words, then_id
 from models.backbone import Backbone
 from models.checkpoint import Card, Checkpoint
 from models.cross_dynamics import CrossDynamics
-from models.evidence import A_LITTLE, AS_MUCH, MOST_CLOSER, Stretch, looked_at_s
+from models.evidence import A_LITTLE, AS_MUCH, MOST_CLOSER, Stretch, meant, moment_s
 from models.kv.closer import MOST_WORDS
 from models.kv.fork import View
 from models.memory import Memory, MemoryConfig
@@ -68,6 +69,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch, ids: list[int]) -> None:
 def look_of(view: View) -> Tensor:
     assert view._look is not None
     return view._look
+
+
+def looked_at_s(look: Tensor, stretches: list[Stretch], longest_s: float = math.inf, shows: Any = None) -> float | None:
+    found = meant(look, stretches, shows)
+    return None if found is None else moment_s(found, longest_s)
 
 
 def textbook(mem: Memory, view: View, said: list[int], layer: int = LAYER, head: int = HEAD) -> Tensor:
@@ -252,6 +258,26 @@ def test_a_closer_look_leaves_the_answer_alone(knowing: Checkpoint) -> None:
     long.read()
     seen.clear()
     assert long.pointed(agrees) is not None and not seen, "too long to be read again"
+
+
+def test_what_a_time_was_read_off_leads_the_evidence(knowing: Checkpoint) -> None:
+    mem = lived(knowing)
+    view = mem.fork(ask())
+    view.read()
+    blocks = [stretch for stretch in view._stretches if stretch.block is not None]
+    weakest = min(blocks, key=lambda s: float(look_of(view)[s.at : s.at + s.rows].sum()))
+    before = view.evidence().sightings
+    assert before[0].block != weakest.block
+    shares = view.shares()
+    view._meant = weakest
+    first, *others = view.evidence().sightings
+    assert first.block == weakest.block and first.weight_fraction > 0.5
+    assert [s.block for s in before if s.block != weakest.block][:3] == [s.block for s in others][:3], "in their order"
+    assert view.shares() == shares, "pruning learns what was looked at"
+    meant_s = view.pointed()
+    assert meant_s is not None and view.evidence().sightings[0].weight_fraction >= 0.5
+    start, end = view.evidence().sightings[0].span_s
+    assert start <= meant_s <= end
 
 
 def test_a_pointer_changes_nothing_else() -> None:
