@@ -42,9 +42,10 @@ class Stretch:
 class Attention:
     """Mean attention per key over the question's words and each word said."""
 
-    def __init__(self) -> None:
-        self._sum: Tensor | None = None
-        self._steps = 0
+    def __init__(self, mass: Tensor | None = None, steps: int = 0) -> None:
+        """`mass`: the sum (keys,) of so many steps that were noted before."""
+        self._sum = mass
+        self._steps = steps
         self._mean: Tensor | None = None  # on the host, brought there once: a device would be waited for each time
 
     def note(self, mass: Tensor | None) -> None:
@@ -61,10 +62,9 @@ class Attention:
         """The same where what was said is the time of a stretch: half of all attention as if it had fallen there."""
         if stretch is None or self._sum is None:
             return self
-        found = Attention()
-        found._sum, found._steps = self._sum.clone(), 2 * self._steps
-        found._sum[stretch.at : stretch.at + stretch.rows] += self._steps / stretch.rows
-        return found
+        mass = self._sum.clone()
+        mass[stretch.at : stretch.at + stretch.rows] += self._steps / stretch.rows
+        return Attention(mass, 2 * self._steps)
 
     def on(self, stretch: Stretch) -> Tensor | None:
         """Shares (F,) of a stretch's rows; None before anything was noted."""
@@ -132,12 +132,12 @@ def _latest_shown(
 ) -> int:
     """Index of the latest block that shows it, of those looked at more than hardly at all."""
     little = A_LITTLE * max(whole)
-    blocks = [i for i, s in enumerate(stretches) if s.block is not None and whole[i] >= little]
+    blocks = {i: s.block for i, s in enumerate(stretches) if s.block is not None and whole[i] >= little}
     most = sorted(blocks, key=lambda i: whole[i], reverse=True)[:MOST_CLOSER]
     if len(most) < 2:
         return otherwise
     latest_first = sorted(most, key=lambda i: stretches[i].at, reverse=True)
-    return next((i for i in latest_first if shows(stretches[i].block or 0)), otherwise)
+    return next((i for i in latest_first if shows(blocks[i])), otherwise)
 
 
 def _join_instant(found: list[_Weighed]) -> list[_Weighed]:

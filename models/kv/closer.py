@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from models.kv.block import Block
     from models.prompt import Part
 
-MOST_WORDS = 96  # tokens of a question that is looked at closer; a longer one is not, so that no budget has to grow
+MOST_WORDS = 96  # tokens of a question that is looked at closer; a longer one is not: every fork reserves for so many
 _ALONE = ("newline", "question")  # what is read of a prompt: no last frames, no open segment
 
 

@@ -51,7 +51,7 @@ class View:
         self._reader = reader
         self._tail: Tail | None = None
         self._shown: Rendered | None = None
-        self._closer: Closer | None = None  # where a head points
+        self._closer: Closer | None = None  # where a head points and the question is short enough
         self._focus: Focus | None = None  # where something acts inside the language model
         self._position = 0
         self._stretches: list[Stretch] = []
@@ -84,7 +84,7 @@ class View:
         if self._focus is not None:
             self._focus.settle(self._tail)
         self._note(reading)
-        if fits(self._parts):
+        if reading.look is not None and fits(self._parts):
             self._closer = Closer(backbone, self._shown, blocks, starts, self._parts)
         self._usage = Usage(prompt_tokens=self._shown.tokens + n)
         if self._shown is not reach.rendered:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,67 +12,20 @@ from torch import Tensor
 
 from models import answerer
 from models.answerer import THEN, TextAnswerer, Words, then_id
-from models.backbone import Backbone
-from models.checkpoint import Card, Checkpoint
-from models.cross_dynamics import CrossDynamics
-from models.evidence import A_LITTLE, AS_MUCH, MOST_CLOSER, Stretch, meant, moment_s
-from models.kv.closer import MOST_WORDS
+from models.evidence import AS_MUCH, Stretch
 from models.kv.fork import View
 from models.memory import Memory, MemoryConfig
 from models.prompt import Layout, embed
-from models.training.create import SPECIALS, make_tokenizer
-from stream.flow import MediaEpoch
-from tests.models.scripted import NOON, ScriptedPerception, ask, frame, memory
-from tests.models.tiny import tiny_model, tiny_tokenizer, token_id
-
-LAYER, HEAD = 1, 2
-
-
-@pytest.fixture(scope="module")
-def knowing() -> Checkpoint:
-    """A tiny checkpoint that has the token, with the recipe's own tokenizer."""
-    tokenizer = make_tokenizer(["was there a dog? yes, at noon"], 320)
-    torch.manual_seed(0)
-    dynamics = CrossDynamics(32).eval()
-    return Checkpoint(tiny_model(tokenizer), tokenizer, None, Card(name="tiny"), dynamics, "tiny", None)  # type: ignore[arg-type]
-
-
-def lived(checkpoint: Checkpoint, frames: int = 21, **settings: Any) -> Memory:
-    """Blocks of two frames: (0, 1), (2, 3) ... seconds after noon."""
-    given: dict[str, Any] = {
-        "budget": "8MiB",
-        "hot_blocks": 12,
-        "fused_tokens": 8,
-        "instant_frames": 2,
-        "segment_s": 2.0,
-    }
-    given |= {"base_codes": 16, "pointer_layer": LAYER, "pointer_head": HEAD} | settings
-    mem = Memory(
-        Backbone(checkpoint),
-        checkpoint.cross_dynamics,
-        lambda: ScriptedPerception(),  # type: ignore[arg-type,return-value]  # noqa: PLW0108
-        MemoryConfig(**given),
-        MediaEpoch(NOON),
-    )
-    for index in range(frames):
-        mem.append(frame(index))
-    return mem
+from models.training.create import SPECIALS
+from tests.models.pointed import HEAD, LAYER, knowing, lived, look_of, looked_at_s
+from tests.models.scripted import ask, frame, memory
+from tests.models.tiny import tiny_tokenizer, token_id
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, ids: list[int]) -> None:
     """The model says these, whatever it would have said."""
     said: Iterator[int] = iter(ids)
     monkeypatch.setattr(answerer, "choose", lambda *_: next(said))
-
-
-def look_of(view: View) -> Tensor:
-    assert view._look is not None
-    return view._look
-
-
-def looked_at_s(look: Tensor, stretches: list[Stretch], longest_s: float = math.inf, shows: Any = None) -> float | None:
-    found = meant(look, stretches, shows)
-    return None if found is None else moment_s(found, longest_s)
 
 
 def textbook(mem: Memory, view: View, said: list[int], layer: int = LAYER, head: int = HEAD) -> Tensor:
@@ -94,8 +46,8 @@ def textbook(mem: Memory, view: View, said: list[int], layer: int = LAYER, head:
     return out.attentions[layer][0, head, -1]
 
 
-def test_the_look_is_that_heads_attention_at_the_last_row(knowing: Checkpoint) -> None:
-    mem = lived(knowing, positions="contiguous")
+def test_the_look_is_that_heads_attention_at_the_last_row() -> None:
+    mem = lived(positions="contiguous")
     view, other = mem.fork(ask()), mem.fork(ask())
     truth = textbook(mem, other, [])
     view.read()
@@ -111,12 +63,10 @@ def test_the_look_is_that_heads_attention_at_the_last_row(knowing: Checkpoint) -
 
 
 @pytest.mark.parametrize("before", [0, 3])
-def test_the_token_is_written_as_the_time_looked_at(
-    knowing: Checkpoint, monkeypatch: pytest.MonkeyPatch, before: int
-) -> None:
-    mem = lived(knowing)
-    then, end = token_id(knowing.tokenizer, THEN), knowing.tokenizer.eos_token_id
-    letters = list(knowing.tokenizer("at , ok", add_special_tokens=False)["input_ids"])
+def test_the_token_is_written_as_the_time_looked_at(monkeypatch: pytest.MonkeyPatch, before: int) -> None:
+    mem = lived()
+    then, end = token_id(knowing().tokenizer, THEN), knowing().tokenizer.eos_token_id
+    letters = list(knowing().tokenizer("at , ok", add_special_tokens=False)["input_ids"])
     lead, rest = letters[:before], letters[before:]
     twin = mem.fork(ask(max_tokens=40))
     twin.read()
@@ -141,17 +91,17 @@ def test_the_token_is_written_as_the_time_looked_at(
     scripted(monkeypatch, [*lead, then, *rest, end])
     view = mem.fork(ask(max_tokens=40))
     text = "".join(piece.text for piece in TextAnswerer(mem.backbone).answer(view))
-    decode = knowing.tokenizer.decode
+    decode = knowing().tokenizer.decode
     assert text == f"{decode(lead)}12:00:{int(time_s):02d}{decode(rest)}"
     assert fed == [*lead, then, *rest], "the model reads its own token, not the clock"
     assert view.usage().completion_tokens == len(letters) + 1
 
 
-def test_the_clock_is_of_the_configured_place(knowing: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    then, end = token_id(knowing.tokenizer, THEN), knowing.tokenizer.eos_token_id
+def test_the_clock_is_of_the_configured_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    then, end = token_id(knowing().tokenizer, THEN), knowing().tokenizer.eos_token_id
     said = []
     for zone in ("UTC", "Asia/Kolkata"):  # five and a half hours apart
-        mem = lived(knowing, timezone=zone, stamps=False)  # without stamps the rows are the same
+        mem = lived(timezone=zone, stamps=False)  # without stamps the rows are the same
         scripted(monkeypatch, [then, end])
         (piece,) = TextAnswerer(mem.backbone).answer(mem.fork(ask()))
         said.append(piece.text)
@@ -159,19 +109,19 @@ def test_the_clock_is_of_the_configured_place(knowing: Checkpoint, monkeypatch: 
 
 
 @pytest.mark.parametrize("why", ["no pointer", "nothing seen"])
-def test_what_points_at_nothing_is_not_said(knowing: Checkpoint, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+def test_what_points_at_nothing_is_not_said(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     unnamed = {"pointer_layer": None, "pointer_head": None} if why == "no pointer" else {}
-    mem = lived(knowing, 0 if why == "nothing seen" else 21, **unnamed)
-    (letter,) = knowing.tokenizer("a", add_special_tokens=False)["input_ids"]
-    scripted(monkeypatch, [token_id(knowing.tokenizer, THEN), letter, knowing.tokenizer.eos_token_id])
+    mem = lived(0 if why == "nothing seen" else 21, **unnamed)
+    (letter,) = knowing().tokenizer("a", add_special_tokens=False)["input_ids"]
+    scripted(monkeypatch, [token_id(knowing().tokenizer, THEN), letter, knowing().tokenizer.eos_token_id])
     view = mem.fork(ask())
     assert [piece.text for piece in TextAnswerer(mem.backbone).answer(view)] == ["a"]
     assert view.pointed() is None
 
 
-def test_evidence_is_what_the_named_head_looked_at(knowing: Checkpoint) -> None:
+def test_evidence_is_what_the_named_head_looked_at() -> None:
     """The mean over the question's last row and the words said; without a named head that over all heads."""
-    mem = lived(knowing)
+    mem = lived()
     view = mem.fork(ask())
     view.read()
     looks = [look_of(view)]
@@ -182,7 +132,7 @@ def test_evidence_is_what_the_named_head_looked_at(knowing: Checkpoint) -> None:
     assert blocks
     for span, weight in blocks.items():
         assert weight == pytest.approx(on[span] / sum(on.values()), rel=1e-4)
-    plain = lived(knowing, pointer_layer=None, pointer_head=None).fork(ask())
+    plain = lived(pointer_layer=None, pointer_head=None).fork(ask())
     plain.read()
     plain.say(40)
     others = {s.span_s: s.weight_fraction for s in plain.evidence().sightings if s.block is not None}
@@ -202,82 +152,6 @@ def test_the_stretch_with_the_most_attention_tells_the_time() -> None:
     held = [replace(past[0], span_s=(0.0, 308.0))]
     assert looked_at_s(look, held, 8.0) == 4.0 and looked_at_s(look, held) == 154.0
     assert looked_at_s(torch.eye(10)[0], past + now) is None and looked_at_s(look, []) is None
-
-
-def test_of_those_looked_at_the_latest_block_that_shows_it_is_meant() -> None:
-    """Asked is of blocks that more than a little was looked at, the latest first, and of no more than needed."""
-    cells = torch.eye(4)[:1]
-    blocks = [Stretch(i, (10.0 * i, 10.0 * i + 8.0), cells, (2, 2), 8, i) for i in range(12)]
-    look = torch.full((12,), 0.04)
-    look[3], look[11] = 0.6, 0.0
-    asked: list[int] = []
-
-    def shows(block: int) -> bool:
-        asked.append(block)
-        return block in {2, 5}
-
-    assert looked_at_s(look, blocks) == 34.0, "without a closer look: the one looked at most"
-    assert looked_at_s(look, blocks, shows=shows) == 54.0 and asked == [7, 6, 5], "eight of eleven, the latest first"
-    look[5] = A_LITTLE * 0.6 - 1e-3
-    assert looked_at_s(look, blocks, shows=shows) == 24.0, "hardly looked at at all"
-    assert looked_at_s(look, blocks, shows=lambda _: False) == 34.0, "none shows it: as without"
-    asked.clear()
-    assert looked_at_s(torch.eye(12)[3], blocks, shows=shows) == 34.0 and not asked, "nothing to choose between"
-    now = [Stretch(12, (130.0, 130.0), cells, (2, 2), 1, None, instant=True)]
-    assert looked_at_s(torch.cat([look, torch.tensor([0.5])]), blocks + now, shows=shows) == 130.0
-    assert MOST_CLOSER == 8 and not asked, "what is there now needs no closer look"
-
-
-@pytest.mark.parametrize("positions", ["contiguous", "lazy_rebase"])
-def test_a_closer_look_reads_the_question_as_if_a_block_were_all_there_was(knowing: Checkpoint, positions: str) -> None:
-    mem = lived(knowing, positions=positions, recall=False, max_forks=16)
-    alone = [mem.fork(replace(ask(), span_s=(0.5 * (b.span_s[0] + b.span_s[1]),) * 2)) for b in mem.ledger.records()]
-    view = mem.fork(ask())
-    view.read()
-    assert view._closer is not None
-    rows = [view._closer.read(stretch.block) for stretch in view._stretches if stretch.block is not None]
-    for row, fork in zip(rows, alone, strict=False):  # the open segment has a record too
-        torch.testing.assert_close(row, fork.read(), rtol=0.0, atol=2e-5)
-    assert len(rows) > 8 and all(float((row - rows[0]).abs().max()) > 1e-3 for row in rows[1:]), "another block tells"
-
-
-def test_a_closer_look_leaves_the_answer_alone(knowing: Checkpoint) -> None:
-    mem = lived(knowing)
-    view, plain = mem.fork(ask()), mem.fork(ask())
-    assert torch.equal(view.read(), plain.read())
-    seen: list[Tensor] = []
-
-    def agrees(row: Tensor) -> bool:
-        seen.append(row)
-        return False
-
-    assert view.pointed(agrees) == plain.pointed()
-    assert 2 <= len(seen) <= MOST_CLOSER and all(bool(row.isfinite().all()) for row in seen)
-    assert torch.equal(view.say(40), plain.say(40)) and torch.equal(look_of(view), look_of(plain))
-    long = mem.fork(ask("when " + "was it " * MOST_WORDS))
-    long.read()
-    seen.clear()
-    assert long.pointed(agrees) is not None and not seen, "too long to be read again"
-
-
-def test_what_a_time_was_read_off_leads_the_evidence(knowing: Checkpoint) -> None:
-    mem = lived(knowing)
-    view = mem.fork(ask())
-    view.read()
-    blocks = [stretch for stretch in view._stretches if stretch.block is not None]
-    weakest = min(blocks, key=lambda s: float(look_of(view)[s.at : s.at + s.rows].sum()))
-    before = view.evidence().sightings
-    assert before[0].block != weakest.block
-    shares = view.shares()
-    view._meant = weakest
-    first, *others = view.evidence().sightings
-    assert first.block == weakest.block and first.weight_fraction > 0.5
-    assert [s.block for s in before if s.block != weakest.block][:3] == [s.block for s in others][:3], "in their order"
-    assert view.shares() == shares, "pruning learns what was looked at"
-    meant_s = view.pointed()
-    assert meant_s is not None and view.evidence().sightings[0].weight_fraction >= 0.5
-    start, end = view.evidence().sightings[0].span_s
-    assert start <= meant_s <= end
 
 
 def test_a_pointer_changes_nothing_else() -> None:
@@ -303,8 +177,8 @@ def test_only_a_special_token_counts() -> None:
     assert then_id(plain) == token_id(plain, THEN)
 
 
-def test_a_new_checkpoint_has_the_token_and_nobody_can_write_it(knowing: Checkpoint) -> None:
-    tokenizer = knowing.tokenizer
+def test_a_new_checkpoint_has_the_token_and_nobody_can_write_it() -> None:
+    tokenizer = knowing().tokenizer
     then = then_id(tokenizer)
     assert SPECIALS[-1] == THEN and then == len(SPECIALS) - 1
     layout = Layout(tokenizer, token_id(tokenizer, "<video>"))
