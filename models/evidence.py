@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from stream.flow import Sighting
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MOST_SIGHTINGS = 8
 AS_MUCH = 0.3  # of the largest share: what was looked at less than that is not what is meant
 A_LITTLE, MOST_CLOSER = 0.03, 8  # of the largest share, and how many blocks: what is worth a closer look
+RIGHT_AFTER_S, MOST_ON = 1.5, 3  # from the end of a block to the next one's start, and how many of these are followed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +104,8 @@ def meant(look: Tensor, stretches: Sequence[Stretch], shows: Callable[[int], boo
     meant. The instant window counts as one, and its most seen frame tells
     (`docs/decisions/0053-when-means-the-last-time.md`). `shows`: whether a block, by its ledger id, shows what is asked
     for; then the latest block is meant that does, of the `MOST_CLOSER` looked at most with at least `A_LITTLE` of the
-    largest share, and the rule above is for where none does (`docs/decisions/0058-when-is-looked-at-closer.md`).
+    largest share, and the rule above is for where none does. A visit is followed to its end, through the blocks right
+    after (`docs/decisions/0058-when-is-looked-at-closer.md`).
     """
     look = look.float().cpu()
     weights = [float(look[s.at : s.at + s.rows].sum()) for s in stretches]
@@ -131,13 +134,21 @@ def _latest_shown(
     whole: Sequence[float], stretches: Sequence[Stretch], shows: Callable[[int], bool], otherwise: int
 ) -> int:
     """Index of the latest block that shows it, of those looked at more than hardly at all."""
-    little = A_LITTLE * max(whole)
+    little, shows = A_LITTLE * max(whole), cache(shows)  # none is read twice
     blocks = {i: s.block for i, s in enumerate(stretches) if s.block is not None and whole[i] >= little}
     most = sorted(blocks, key=lambda i: whole[i], reverse=True)[:MOST_CLOSER]
-    if len(most) < 2:
-        return otherwise
     latest_first = sorted(most, key=lambda i: stretches[i].at, reverse=True)
-    return next((i for i in latest_first if shows(blocks[i])), otherwise)
+    shown = next((i for i in latest_first if len(most) == 1 or shows(blocks[i])), otherwise)
+    return _end_of_visit(shown, stretches, shows)
+
+
+def _end_of_visit(index: int, stretches: Sequence[Stretch], shows: Callable[[int], bool]) -> int:
+    """From a block on through those right after it that show it too, though they were hardly looked at."""
+    for after in range(index + 1, min(index + 1 + MOST_ON, len(stretches))):
+        block, gap_s = stretches[after].block, stretches[after].span_s[0] - stretches[after - 1].span_s[1]
+        if block is None or gap_s > RIGHT_AFTER_S or not shows(block):
+            return after - 1
+    return min(index + MOST_ON, len(stretches) - 1)
 
 
 def _join_instant(found: list[_Weighed]) -> list[_Weighed]:

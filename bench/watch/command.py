@@ -44,7 +44,7 @@ from stream.cli.spread import spread
 
 ABLATION_STREAMS, ABLATION_DAYS = 6, 1
 SIZES = ("streams", "seconds", "moments", "questions", "occasions", "standing", "days", "stress", "glimpses")
-MORE = ("day_s", "day_moments", "stress_seconds", "ablation_streams", "ablation_days")
+MORE = ("instructions", "day_s", "day_moments", "stress_seconds", "ablation_streams", "ablation_days")
 
 
 def main(argv: Sequence[str], say: Callable[[str], None]) -> int:

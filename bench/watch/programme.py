@@ -11,7 +11,7 @@ from bench.watch import asks, films
 from bench.watch.asks import Ask, Even
 from bench.watch.films import Film
 from bench.watch.plan import Plan, Sort, Unit
-from bench.watch.standing import Visit, instruct
+from bench.watch.standing import Visit, instructions
 from bench.watch.stress import under
 from stream.sources.simulated.balance import Candidate
 from stream.sources.simulated.quiz import KINDS_ASKED, MODES
@@ -53,10 +53,9 @@ class Programme:
             asked += _forward(film, rng)
             standing = dict[str, list[Visit]]()
             if unit.sort == "short" and unit.number < plan.standing:
-                group = "standing"
-                polls, found, _ = instruct(film, rng, group)
-                asked += polls
-                standing = {f"{unit.name}: {group}": found} if polls else {}
+                for polls, found in instructions(film, unit.seed, rng, plan.instructions):
+                    asked += polls
+                    standing[f"{unit.name}: {polls[0].group}"] = found
             return Show(film, asked, standing)
         if unit.sort in {"day", "ablation day"}:
             film = films.day(unit.seed, plan.day_s, plan.fps)

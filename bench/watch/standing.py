@@ -22,6 +22,7 @@ from stream.sources.simulated.wording import PHRASES, article
 WITHIN_S = 2.0  # an alert this near to an appearance is for it
 FROM_S, POLLS = 20, 90  # when the instruction is given and for how many seconds it stands
 TWICE = ", two looks agreeing"  # after a system's name
+TRIES = 6  # at most, to find instructions that differ
 PRESENT = 0.8  # how often it is about something that does appear
 
 
@@ -69,6 +70,18 @@ def visits(truth: History, kind: Kind, colour: Colour) -> list[Visit]:
             if there and len(clear) >= GLANCES:
                 found.append(Visit(clear[0], stretch[0][0], stretch[-1][0]))
     return found
+
+
+def instructions(film: Film, seed: int, rng: np.random.Generator, most: int) -> Iterator[tuple[list[Ask], list[Visit]]]:
+    """Up to so many different ones: the polls of each and the visits that it is for. The first is drawn from `rng`."""
+    said: set[str] = set()
+    for draw in (rng, *(np.random.default_rng((seed, 2, again)) for again in range(TRIES))):
+        if len(said) == most:
+            return
+        polls, found, text = instruct(film, draw, "standing" if not said else f"standing {len(said) + 1}")
+        if polls and text not in said:
+            said.add(text)
+            yield polls, found
 
 
 def instruct(film: Film, rng: np.random.Generator, group: str) -> tuple[list[Ask], list[Visit], str]:

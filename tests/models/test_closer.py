@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.evidence import A_LITTLE, MOST_CLOSER, Stretch
+from models.evidence import A_LITTLE, MOST_CLOSER, MOST_ON, Stretch
 from models.kv.closer import MOST_WORDS
 from tests.models.pointed import lived, look_of, looked_at_s
 from tests.models.scripted import ask
@@ -38,6 +38,23 @@ def test_of_those_looked_at_the_latest_block_that_shows_it_is_meant() -> None:
     assert MOST_CLOSER == 8 and not asked, "what is there now needs no closer look"
 
 
+def test_a_visit_is_followed_to_its_end() -> None:
+    """Through the blocks right after, though they were not looked at; not over a gap, and not for ever."""
+    cells = torch.eye(4)[:1]
+    blocks = [Stretch(i, (10.0 * i, 10.0 * i + 9.5), cells, (2, 2), 8, i) for i in range(12)]
+    look = torch.zeros(12)
+    look[2], look[3], look[8] = 0.5, 0.4, 0.1
+    assert looked_at_s(look, blocks, shows=lambda block: block in {2, 3, 4, 5}) == 54.75
+    assert looked_at_s(look, blocks, shows=lambda block: block in {2, 3, 5}) == 34.75, "it was gone in between"
+    assert looked_at_s(look, blocks, shows=lambda block: block < 8) == 10.0 * (3 + MOST_ON) + 4.75, "not for ever"
+    assert looked_at_s(look, blocks, shows=lambda block: block > 7) == 114.75, "the last block of all ends it"
+    assert looked_at_s(torch.eye(12)[2], blocks, shows=lambda block: block in {3, 4}) == 44.75, "also of the only one"
+    apart = [*blocks[:4], *(replace(b, span_s=(b.span_s[0] + 2, b.span_s[1] + 2)) for b in blocks[4:])]
+    assert looked_at_s(look, apart, shows=lambda block: block in {2, 3, 4, 5}) == 34.75, "another visit, maybe"
+    opened = [*blocks[:4], replace(blocks[4], block=None)]
+    assert looked_at_s(look[:5], opened, shows=lambda _: True) == 34.75, "the open segment is no block yet"
+
+
 @pytest.mark.parametrize("positions", ["contiguous", "lazy_rebase"])
 def test_a_closer_look_reads_the_question_as_if_a_block_were_all_there_was(positions: str) -> None:
     mem = lived(positions=positions, recall=False, max_forks=16)
@@ -62,7 +79,7 @@ def test_a_closer_look_leaves_the_answer_alone() -> None:
         return False
 
     assert view.pointed(agrees) == plain.pointed()
-    assert 2 <= len(seen) <= MOST_CLOSER and all(bool(row.isfinite().all()) for row in seen)
+    assert 2 <= len(seen) <= MOST_CLOSER + 1 and all(bool(row.isfinite().all()) for row in seen)
     assert torch.equal(view.say(40), plain.say(40)) and torch.equal(look_of(view), look_of(plain))
     long = mem.fork(ask("when " + "was it " * MOST_WORDS))
     long.read()
