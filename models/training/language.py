@@ -24,7 +24,7 @@ from models.training.syllabus import LanguagePlan, draw
 from models.training.telling import Telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -49,8 +49,13 @@ def train_language(
     course: Course,
     save: Callable[[dict[str, float]], None],
 ) -> dict[str, float]:
-    """Train until the course is over; returns accuracy per question kind on runs that were not trained on."""
+    """Train until the course is over; returns accuracy per question kind on runs that were not trained on.
+
+    What is saved last is the mean of the weights that the stage began from and of what they became, by
+    `plan.new_share`: training on teaches the new and forgets less of the old (WiSE-FT, arXiv 2109.01903, section 3).
+    """
     students = _Students(checkpoint, teacher, runs, plan)
+    began = [weights.detach().clone() for weights in students.parameters()]
     fused = checkpoint.device.type == "cuda"
     optimiser = torch.optim.AdamW(students.groups(), lr=plan.learning_rate, betas=(0.9, 0.98), fused=fused)
     found = course.resume()
@@ -87,6 +92,7 @@ def train_language(
             course.keep({"students": students.state_dict(), "optimiser": optimiser.state_dict()})
             save({})
     course.keep({"students": students.state_dict(), "optimiser": optimiser.state_dict()})
+    students.back_towards(began, 1.0 - plan.new_share)
     scores = students.examine(held_out, teacher, plan, batches=plan.exam_batches)
     save(scores)
     return scores
@@ -114,6 +120,12 @@ class _Students(nn.Module):
         with torch.no_grad():
             if float(self.dynamics.gate) == 0.0:
                 self.dynamics.gate.fill_(0.3)  # at exactly zero the inner weights get no gradient for the first steps
+
+    @torch.no_grad()
+    def back_towards(self, began: Sequence[Tensor], share: float) -> None:
+        """Go back so much of the way to the weights of before, given in the order of `parameters`."""
+        for now, before in zip(self.parameters(), began, strict=True):
+            now.lerp_(before, share)
 
     def groups(self) -> list[dict[str, object]]:
         matrices = [p for p in self.parameters() if p.ndim >= 2]

@@ -76,6 +76,7 @@ def main(argv: Sequence[str], teacher: Teacher, say: Callable[[str], None], spre
         probe_pictures=min(1200, max(64, plan.pictures // 4)),
         exam_batches=plan.exam_batches,
         learning_rate=plan.learning_rate,
+        new_share=plan.new_share,
         earlier=plan.earlier,
         long_fraction=plan.long_fraction,
     )

@@ -29,6 +29,7 @@ class TrainPlan:
     workers: int = 2
     language_minutes: float = 160.0
     learning_rate: float = 9e-4
+    new_share: float = 1.0
     batch: int = 2
     questions: int = 28
     earlier: int = 4

@@ -31,6 +31,7 @@ class LanguagePlan:
     hours_questions: int = 8  # about each: they share few of their blocks
     long_fraction: float = 0.2  # of the time, at the end: long histories oftenest
     learning_rate: float = 9e-4
+    new_share: float = 1.0  # of the trained weights in the result; the rest is what they began from
     seed: int = 0
     exam_every: int = 400  # steps
     exam_batches: int = 40  # of four histories, at the end

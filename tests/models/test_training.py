@@ -51,6 +51,35 @@ def test_from_nothing_to_a_checkpoint_and_on(tmp_path: Path) -> None:
     packing_hides_questions_from_each_other(tmp_path)
 
 
+def test_what_is_written_may_be_a_mean_with_what_it_began_from(tmp_path: Path) -> None:
+    """A run whose weights have gone far is gone on from its kept state, its time over, with three shares."""
+    assert main([*SMALL, "--out", str(tmp_path)], teacher(), lambda _: None, spread) == 0
+    path = tmp_path / "language.state.pt"
+    state = torch.load(path, weights_only=False)
+    far = {k: w + 0.1 * torch.randn_like(w) if w.is_floating_point() else w for k, w in state["students"].items()}
+
+    def written(share: float) -> list[torch.Tensor]:
+        torch.save(state | {"students": far}, path)
+        assert main([*SMALL, "--out", str(tmp_path), "--new-share", str(share)], teacher(), lambda _: None, spread) == 0
+        kept = torch.load(path, weights_only=False)["students"]
+        assert all(torch.equal(kept[name], weights) for name, weights in far.items()), "what was trained is kept whole"
+        return weights_of(tmp_path / "language")
+
+    began, none, half, whole = weights_of(tmp_path / "tower"), written(0.0), written(0.5), written(1.0)
+    for start, before, mean, after in zip(began, none, half, whole, strict=True):
+        if start.numel() > 1 or float(start):  # a gate of zero is opened to begin with
+            torch.testing.assert_close(start, before, atol=4e-3, rtol=0.01)  # written in half precision
+        torch.testing.assert_close(mean, (before + after) / 2, atol=4e-3, rtol=0.01)
+        assert float((after - before).abs().max()) > 0.02
+
+
+def weights_of(folder: Path) -> list[torch.Tensor]:
+    """All that the language stage trains."""
+    found = open_checkpoint(folder)
+    parts = (found.model.model.language_model, found.cross_dynamics)
+    return [weights.detach().float() for part in parts for weights in part.parameters()]
+
+
 def packing_hides_questions_from_each_other(folder: Path) -> None:
     """A packed question gives the logits that it gives alone, with what is in its reach, as forks do when deployed."""
     checkpoint, asks = open_checkpoint(folder / "language"), teacher()
