@@ -56,7 +56,7 @@ def test_what_is_written_may_be_a_mean_with_what_it_began_from(tmp_path: Path) -
     assert main([*SMALL, "--out", str(tmp_path)], teacher(), lambda _: None, spread) == 0
     path = tmp_path / "language.state.pt"
     state = torch.load(path, weights_only=False)
-    far = {k: w + 0.1 * torch.randn_like(w) if w.is_floating_point() else w for k, w in state["students"].items()}
+    far = {k: w + 0.1 if w.is_floating_point() else w for k, w in state["students"].items()}
 
     def written(share: float) -> list[torch.Tensor]:
         torch.save(state | {"students": far}, path)
@@ -70,7 +70,7 @@ def test_what_is_written_may_be_a_mean_with_what_it_began_from(tmp_path: Path) -
         if start.numel() > 1 or float(start):  # a gate of zero is opened to begin with
             torch.testing.assert_close(start, before, atol=4e-3, rtol=0.01)  # written in half precision
         torch.testing.assert_close(mean, (before + after) / 2, atol=4e-3, rtol=0.01)
-        assert float((after - before).abs().max()) > 0.02
+        assert float((after - before).abs().min()) > 0.05
 
 
 def weights_of(folder: Path) -> list[torch.Tensor]:
