@@ -79,6 +79,7 @@ def test_a_closer_look_leaves_the_answer_alone() -> None:
         return False
 
     assert view.pointed(agrees) == plain.pointed()
+    # none agrees: those looked at most, and the block after the one that is meant then
     assert 2 <= len(seen) <= MOST_CLOSER + 1 and all(bool(row.isfinite().all()) for row in seen)
     assert torch.equal(view.say(40), plain.say(40)) and torch.equal(look_of(view), look_of(plain))
     long = mem.fork(ask("when " + "was it " * MOST_WORDS))
