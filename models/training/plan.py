@@ -44,7 +44,7 @@ class TrainPlan:
 
 
 def read_plan(argv: Sequence[str]) -> TrainPlan:
-    """Flags over the file over the defaults. Raises ValueError with a sentence for a file that cannot be used."""
+    """Flags over the file over the defaults. Raises ValueError with a sentence for what cannot be used."""
     parser = argparse.ArgumentParser(
         prog="run_stream.py train", description="Train a small checkpoint from nothing but the simulator."
     )
@@ -54,7 +54,10 @@ def read_plan(argv: Sequence[str]) -> TrainPlan:
     found = vars(parser.parse_args(argv))
     path = found.pop("config")
     lines = {} if path is None else _lines(path)
-    return TrainPlan(**(lines | {name: value for name, value in found.items() if value is not None}))
+    plan = TrainPlan(**(lines | {name: value for name, value in found.items() if value is not None}))
+    if not 0 <= plan.new_share <= 1:
+        raise ValueError(f"new_share is a share: 0 to 1, and not {plan.new_share:g}.")
+    return plan
 
 
 def _maker(default: object) -> type:

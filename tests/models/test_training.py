@@ -163,6 +163,8 @@ def test_a_plan_is_read_from_its_file_and_flags_go_first(tmp_path: Path) -> None
     assert (plan.runs, plan.learning_rate, plan.start) == (3, 1e-3, None)
     shipped = read_plan(["--config", "configs/recipes/bundled.yaml"])
     assert shipped == TrainPlan(), "the shipped file says the defaults"
+    with pytest.raises(ValueError, match="0 to 1"):
+        read_plan(["--new-share", "30"])
     path.write_text("runz: 12\n")
     with pytest.raises(ValueError, match="runz"):
         read_plan(["--config", str(path)])
